@@ -1,0 +1,1 @@
+"""Prompts and other data files as package data, so that they are found wherever the tool is installed."""

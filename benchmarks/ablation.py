@@ -1,0 +1,238 @@
+"""Measures what each part of the method contributes, with the engine's own stages, on the procedural streets.
+
+Each row leaves out, adds or replaces one thing: the baselines, repainting, refinement, rounds, prompts, how many images
+are generated, and rendered scenes in their place as a bound. Every seed has a run folder, RUNS/seed-N, in which what
+rows share is made once; the same command goes on where it was stopped. It ends with Markdown tables.
+
+    python benchmarks/ablation.py runs/ablation --config demo --seeds 0 1 2
+    python benchmarks/ablation.py runs/ablation --config demo --seeds 0 1 2 --table
+
+The second prints what is finished so far. Settings are chosen on the validation domains; `--domains test` reports.
+"""
+
+import argparse
+import logging
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ablation_rows import BASELINE, DOMAINS, QUALITY, Benchmark, source_set
+from pydantic import PrivateAttr
+
+from clouds.assembly import find_config
+from clouds.config import apply_overrides, dump_yaml, load_tree, validate
+from clouds.data.samples import Dataset
+from clouds.data.table import DataTable
+from clouds.engine.interrupt import Interrupted
+from clouds.engine.planning import current_stages
+from clouds.engine.stage import Stage
+from clouds.errors import CloudsError, UsageError, nearest
+from clouds.report.tables import ModelScores, markdown, mean, percent, scores_of, signed
+from pipelines import full
+from pipelines.evaluate import Evaluate
+
+HELDOUT = "source_heldout"
+FIRST_HELDOUT = 100_000
+"""The number of the first source scene that is scored: far beyond those that are learned from."""
+COUNTS = (50, 100, 500, 1000, 2000)
+
+
+class SharedTable(DataTable):
+    """A table that opens each data set once: rows share the scenes it drew."""
+
+    _opened: dict[str, Dataset] = PrivateAttr(default_factory=dict)
+
+    def open(self, name: str) -> Dataset:
+        if name not in self._opened:
+            self._opened[name] = super().open(name)
+        return self._opened[name]
+
+
+def read_config(options: argparse.Namespace, seed: int) -> full.Config:
+    """The config of one seed's run: the one given, with the data sets that are scored here and a folder of its own."""
+    path = find_config(options.config)
+    config = validate(full.Config, apply_overrides(load_tree(path), options.set), str(path))
+    if config.adapt is None:
+        raise UsageError(f"{path}: `repaint` and `adapt` are not both there", "give a config of the whole method")
+    like = source_set(config)
+    scored = {name: {"domain": name, "first": 0} for name in DOMAINS[options.domains]}
+    scored[HELDOUT] = {"first": FIRST_HELDOUT}
+    sets = {name: like.model_copy(update={**values, "count": options.count}) for name, values in scored.items()}
+    table = {**dict(config.data), "sets": {**config.data.sets, **sets}}
+    changes = {
+        "seed": seed,
+        "run_dir": (options.runs / f"seed-{seed}").resolve(),
+        "data": SharedTable.model_construct(**table),
+        "evaluate": config.evaluate.model_copy(update={"data": tuple(sets)}),
+    }
+    return config.model_copy(update=changes)
+
+
+class Announced:
+    """A scoring stage that says what it found once it is done; else it is the stage it stands for."""
+
+    def __init__(self, stage: Evaluate, benchmark: Benchmark, row: str) -> None:
+        self._stage, self._benchmark, self._row = stage, benchmark, row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stage, name)
+
+    def finish(self) -> None:
+        self._stage.finish()
+        [found] = scores_of([self._stage.artifact])
+        value = percent(self._benchmark.mean_unseen(found))
+        print(f"{self._benchmark.name}: {self._row} has {value} on the unseen domains", file=sys.stderr)
+
+
+def bring_up_to_date(benchmarks: Sequence[Benchmark], rows: Sequence[str]) -> bool:
+    """Make all that the rows need, seed after seed; whether this process is the one that speaks."""
+    from clouds.engine.interrupt import raise_on_signals
+    from clouds.engine.runner import Orders, run_stages
+    from clouds.engine.runtime import Runtime
+    from clouds.models.quiet import silence_libraries
+
+    silence_libraries()
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    runtime = Runtime(benchmarks[0].config.runtime)
+    raise_on_signals()
+    try:
+        for benchmark in benchmarks:
+            config = benchmark.config
+            scoring = {stage.name: row for row in rows if row != QUALITY for stage in [benchmark.scoring(row)]}
+            stages = [
+                cast(Stage, Announced(cast(Evaluate, stage), benchmark, scoring[stage.name]))
+                if stage.name in scoring
+                else stage
+                for stage in benchmark.stages(rows)
+            ]
+            run_stages(stages, config.folder, runtime, Orders(max_failures=config.max_failures), dump_yaml(config))
+        return runtime.is_main
+    finally:
+        runtime.close()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one seed's run has so far: the scores of rows, and the mIoU of labels of the `web` scenes."""
+
+    benchmark: Benchmark
+    scores: Mapping[str, ModelScores]
+    labels: Mapping[str, float]
+
+    @classmethod
+    def of(cls, benchmark: Benchmark, rows: Sequence[str]) -> "Findings":
+        current = current_stages(benchmark.stages(rows))
+        scoring = {row: benchmark.scoring(row) for row in rows if row != QUALITY}
+        found = {row: scores_of([stage.artifact]) for row, stage in scoring.items() if stage.name in current}
+        wanted = benchmark.web_labels if QUALITY in rows and benchmark.truth.name in current else {}
+        labels = {key: benchmark.quality(stage) for key, stage in wanted.items() if stage.name in current}
+        return cls(benchmark, {row: one for row, [one] in found.items()}, labels)
+
+    def mean(self, row: str) -> float | None:
+        return self.benchmark.mean_unseen(self.scores[row]) if row in self.scores else None
+
+    def gain(self, row: str) -> float | None:
+        value, baseline = self.mean(row), self.mean(BASELINE)
+        return None if value is None or baseline is None else value - baseline
+
+    def on(self, row: str, dataset: str) -> float | None:
+        return self.scores[row].mean_iou(dataset) if row in self.scores else None
+
+
+def cell(values: Iterable[float | None], shown: Callable[[float | None], str] = percent) -> str:
+    """Mean and standard deviation (of a sample) over those seeds that are finished; one seed has no deviation."""
+    known = [value for value in values if value is not None]
+    spread = f" ± {percent(statistics.stdev(known))}" if len(known) > 1 else ""
+    return shown(mean(known)) + spread
+
+
+def report(findings: Sequence[Findings], rows: Sequence[str]) -> str:
+    """The tables of what is there, and what is not."""
+    benchmark = findings[0].benchmark
+    models = [row for row in rows if row != QUALITY]
+    there = [row for row in models if any(row in found.scores for found in findings)]
+    parts = [f"mIoU in percent; mean ± standard deviation over seeds ({len(findings)}); {benchmark.domains} domains\n"]
+    if there:
+        parts.append(_rows_table(findings, there))
+    counts = {count: f"images-{count}" for count in benchmark.counts} | {benchmark.config.generate.count: "refined"}
+    made = [(count, row) for count, row in sorted(counts.items()) if row in there]
+    if len(made) > 1:
+        cells = [[str(count), cell(found.mean(row) for found in findings)] for count, row in made]
+        parts.append(markdown(["generated images", "mean of unseen domains"], cells))
+    labels = [key for key in benchmark.web_labels if any(key in found.labels for found in findings)]
+    if labels:
+        cells = [[key, cell(found.labels.get(key) for found in findings)] for key in labels]
+        parts.append(markdown(["pseudo-labels of web scenes", "mIoU"], cells))
+    missing = [text for row in rows if (text := _missing(row, findings))]
+    if missing:
+        parts.append(f"Not finished: {'; '.join(missing)}.\n")
+    return "\n".join(parts)
+
+
+def _rows_table(findings: Sequence[Findings], rows: Sequence[str]) -> str:
+    benchmark = findings[0].benchmark
+    header = ["variant", "steps", *benchmark.unseen, "mean", "gain", HELDOUT.replace("_", " ")]
+    lines = []
+    for row in rows:
+        variant = benchmark.variants[row]
+        line = [f"`{row}` {variant.what}", f"{variant.steps:,}"]
+        line += [cell(found.on(row, name) for found in findings) for name in benchmark.unseen]
+        line.append(cell(found.mean(row) for found in findings))
+        line.append("-" if row == BASELINE else cell((found.gain(row) for found in findings), signed))
+        lines.append([*line, cell(found.on(row, HELDOUT) for found in findings)])
+    return markdown(header, lines)
+
+
+def _missing(row: str, findings: Sequence[Findings]) -> str:
+    """Which seeds a row has no numbers of; nothing where it has all."""
+    wanted = len(findings[0].benchmark.web_labels)
+    seeds = [
+        found.benchmark.config.seed
+        for found in findings
+        if (len(found.labels) < wanted if row == QUALITY else row not in found.scores)
+    ]
+    return f"`{row}` (seed {', '.join(map(str, seeds))})" if seeds else ""
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="where the run folders go, one for each seed")
+    parser.add_argument("--config", default="demo", help="a YAML file, a run's folder, or the name of one that ships")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="laid over the config"
+    )
+    parser.add_argument("--domains", choices=list(DOMAINS), default="validation", help="those that are scored")
+    parser.add_argument("--count", type=int, default=100, help="scenes of each domain that are scored")
+    parser.add_argument(
+        "--counts", type=int, nargs="*", default=list(COUNTS), help="numbers of generated images; the same each time"
+    )
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help=f"these only; {QUALITY}: the last table")
+    parser.add_argument("--table", action="store_true", help="make nothing: print what is finished")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Bring the rows up to date, and print their tables."""
+    options = parse(arguments)
+    benchmarks = [Benchmark(read_config(options, seed), options.domains, options.counts) for seed in options.seeds]
+    known = benchmarks[0].rows
+    for row in options.rows:
+        if row not in known:
+            raise UsageError(f"there is no row {row!r}", nearest(row, known, shown=len(known)))
+    rows = [row for row in known if not options.rows or row in options.rows]
+    if options.table or bring_up_to_date(benchmarks, rows):
+        print(report([Findings.of(benchmark, rows) for benchmark in benchmarks], rows))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CloudsError as error:
+        sys.exit(f"error: {error}")
+    except Interrupted as error:
+        sys.exit(f"{error}; the same command goes on from here")

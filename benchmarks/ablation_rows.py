@@ -1,0 +1,262 @@
+"""The rows of the ablation: for each variant of the method the stages it needs. It runs none of them.
+
+The method itself is `pipelines.full`, as any run has it; each row leaves out, adds or replaces one thing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from ablation_stages import First, FirstConfig, Labels, SceneLabels, label_files, majority_of_instances
+
+from clouds.data.images import read_labels
+from clouds.data.prompts import PromptsConfig
+from clouds.data.world import TEST_DOMAINS, VALIDATION_DOMAINS
+from clouds.data.world_set import WorldConfig, open_world
+from clouds.engine.stage import Stage
+from clouds.engine.work import Row
+from clouds.errors import UsageError
+from clouds.ops.confusion import confusion_matrix, scores
+from clouds.report.tables import ModelScores, mean
+from pipelines import full
+from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
+from pipelines.evaluate import Evaluate
+from pipelines.parts import Parts
+from pipelines.selftrain import Selftrain
+from pipelines.train import Train
+
+DOMAINS = {"validation": VALIDATION_DOMAINS, "test": TEST_DOMAINS}
+FIRST_WEB = 3_000_000
+"""The number of the first rendered scene: the foundation models have seen lower ones only."""
+SOURCE_PROMPTS = "assets:prompts/miniature_source.yaml"
+TRUNK = "convnext_atto"
+"""The architecture of the miniature's CLIP."""
+ROUNDS = 3
+"""Rounds there are rows for, at least."""
+BASELINE = "source"
+QUALITY = "labels"
+"""The row that has no training: how good labels of `web` scenes are."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: what it is, and the stage that makes its segmenter."""
+
+    what: str
+    model: Stage
+
+    @property
+    def steps(self) -> int:
+        """Steps its segmenter was trained for, over all stages it came through."""
+        return sum(training.config.steps for training in self._trainings())
+
+    def _trainings(self) -> Iterator[Train | Selftrain]:
+        stage = self.model
+        while isinstance(stage, Selftrain):
+            yield stage
+            stage = stage.start
+        yield cast(Train, stage)
+
+
+class Benchmark:
+    """The rows of one seed's run folder: a stage for everything they need, shared wherever it is the same."""
+
+    def __init__(self, config: full.Config, domains: str, counts: Sequence[int]) -> None:
+        assert config.adapt is not None
+        self.config, self.domains, self.adapting = config, domains, config.adapt
+        self.unseen = DOMAINS[domains]
+        self.counts = sorted({*counts} - {config.generate.count})
+        self._parts = Parts.of(config, config.data)
+        # the method itself, as any run has it: the other rows differ from it
+        method = full.build(config.model_copy(update={"rounds": max(ROUNDS, config.rounds)}))
+        self._method = {stage.name: stage for stage in method}
+        self.variants = {
+            **self._baselines(),
+            **self._repainting(),
+            **self._labelling(),
+            **self._imagery(),
+            **self._bounds(),
+        }
+
+    @property
+    def rows(self) -> list[str]:
+        return [*self.variants, QUALITY]
+
+    @property
+    def name(self) -> str:
+        return f"seed {self.config.seed}"
+
+    def scoring(self, row: str) -> Evaluate:
+        """The stage that scores a row; validation and test have one each, so that neither takes the other's place."""
+        return self._parts.evaluate(f"{self.domains}-{row}", self.config.evaluate, self.variants[row].model)
+
+    def stages(self, rows: Iterable[str]) -> list[Stage]:
+        """All that these rows need, each stage after those it needs."""
+        found: dict[str, Stage] = {}
+
+        def visit(stage: Stage) -> None:
+            if stage.name not in found:
+                for needed in stage.needs:
+                    visit(needed)
+                found[stage.name] = stage
+
+        for row in rows:
+            for stage in [*self.web_labels.values(), self.truth] if row == QUALITY else [self.scoring(row)]:
+                visit(stage)
+        return list(found.values())
+
+    def mean_unseen(self, found: ModelScores) -> float | None:
+        """The mean of a model's mIoU over the unseen domains."""
+        return mean(found.mean_iou(name) for name in self.unseen)
+
+    def quality(self, labels: Stage) -> float:
+        """The mIoU of labels of the `web` scenes against the true ones."""
+        label_map = self._parts.label_map
+        total = np.zeros((label_map.num_classes, label_map.num_classes + 1), dtype=np.int64)
+        truth = dict(label_files(self.truth.artifact))
+        for item, path in label_files(labels.artifact):
+            pair = read_labels(path), read_labels(truth[item])
+            total += confusion_matrix(*pair, label_map.num_classes, label_map.ignore)
+        return scores(total).mean_iou
+
+    @cached_property
+    def web(self) -> Stage:
+        """Rendered scenes that no model has seen, as many as there are generated images, of the source's size."""
+        source = source_set(self.config)
+        config = CorpusConfig(
+            count=self.config.generate.count, first=FIRST_WEB, height=source.height, width=source.width
+        )
+        return Corpus(self._parts.artifact("web"), config, self.config.shard_items)
+
+    @cached_property
+    def truth(self) -> Stage:
+        """The true labels of the rendered scenes."""
+        scenes = source_set(self.config).model_copy(
+            update={"domain": DOMAIN, "seed": 0, "first": FIRST_WEB, "count": self.config.generate.count}
+        )
+        dataset = open_world(DOMAIN, scenes, self._parts.label_map)
+        numbers = {item: index for index, item in enumerate(dataset.ids)}
+        return SceneLabels(
+            self._parts.artifact("truth-web"),
+            self.web,
+            lambda _, row: dataset.labels(numbers[row["id"]]),
+            {"rule": "truth", **dataset.identity()},
+        )
+
+    @cached_property
+    def web_labels(self) -> dict[str, Stage]:
+        """Pseudo-labels of the rendered scenes: as predicted, refined by SAM, and by a SAM that never errs."""
+        config, ignore = self.config, self._parts.label_map.ignore
+        raw = self._parts.label("label-web", config.label, self.web, self._method["adapt"])
+
+        def labels_of(shard: str, row: Row) -> Labels:
+            labels_HW = read_labels(raw.artifact.shard_folder(shard) / f"labels/{row['id']}.png").astype(np.uint8)
+            instances_HW = read_labels(self.web.artifact.shard_folder(shard) / row["instances_file_name"])
+            return majority_of_instances(labels_HW, instances_HW, ignore)
+
+        place = self._parts.artifact("instances-web")
+        return {
+            "raw": raw,
+            "refined": self._parts.refine("refine-web", config.refine, self.web, raw),
+            "instances": SceneLabels(place, self.web, labels_of, {"rule": "instances"}, (raw,)),
+        }
+
+    def _baselines(self) -> dict[str, Variant]:
+        train, make = self.config.train, self._parts.train
+        plain = train.model_copy(update={"augment": train.augment.model_copy(update={"jitter": None})})
+        long = {"steps": train.steps + self.adapting.steps + self.config.rounds * self.config.selftrain.steps}
+        # a random backbone has nothing to keep: it learns as fast as the head, whatever a pretrained one does
+        scratch = {"weights": TRUNK, "pretrained": None, "revision": None, "frozen": False, "lr_multiplier": 1.0}
+
+        def with_backbone(**values: Any) -> Any:
+            backbone = train.segmenter.backbone.model_copy(update=values)
+            return train.model_copy(update={"segmenter": train.segmenter.model_copy(update={"backbone": backbone})})
+
+        return {
+            BASELINE: Variant("source only, no colour jitter", make("source", plain)),
+            "source-long": Variant("as many steps as the method", make("source-long", plain.model_copy(update=long))),
+            "source-jitter": Variant("with colour jitter", self._method["train"]),
+            "jitter-long": Variant("as many steps as the method", make("jitter-long", train.model_copy(update=long))),
+            "scratch": Variant("backbone from random weights", make("scratch", with_backbone(**scratch))),
+            "frozen": Variant("backbone frozen", make("frozen", with_backbone(frozen=True))),
+        }
+
+    def _repainting(self) -> dict[str, Variant]:
+        steps = self.adapting.steps + self.config.rounds * self.config.selftrain.steps
+        longer = self._parts.selftrain(
+            "repainted-long",
+            self.adapting.model_copy(update={"steps": steps}),
+            self._method["train"],
+            repainted=self._method["repaint"],
+            kind="adapt",
+        )
+        return {
+            "repainted": Variant("source and repainted source", self._method["adapt"]),
+            "repainted-long": Variant("as many steps as the method", longer),
+        }
+
+    def _labelling(self) -> dict[str, Variant]:
+        """Rows that label the method's own images otherwise, and its rounds."""
+        config, parts, method = self.config, self._parts, self._method
+        images, raw = method["generate"], method["label-1"]
+        once = config.refine.model_copy(update={"rule": config.refine.rule.model_copy(update={"passes": 1})})
+        refined_once = parts.refine("refine-once", once, images, raw)
+        label = parts.label("label-unrepainted", config.label, images, method["train"])
+        refine = parts.refine("refine-unrepainted", config.refine, images, label)
+
+        def unrepainted(name: str, labels: Stage) -> Stage:
+            return parts.selftrain(name, config.selftrain, method["train"], labelled=(images, labels))
+
+        more = {f"round-{number}": method[f"selftrain-{number}"] for number in range(2, max(ROUNDS, config.rounds) + 1)}
+        return {
+            "raw": Variant("a round with raw pseudo-labels", self._round("raw", images, raw)),
+            "refined-1": Variant("refined in one pass", self._round("refined-1", images, refined_once)),
+            "refined": Variant("refined by the config's rule", method["selftrain-1"]),
+            **{row: Variant("after that many rounds", model) for row, model in more.items()},
+            "unrepainted": Variant("a round without repainting", unrepainted("unrepainted", refine)),
+            "unrepainted-raw": Variant("the same, raw pseudo-labels", unrepainted("unrepainted-raw", label)),
+        }
+
+    def _imagery(self) -> dict[str, Variant]:
+        """Rows whose round has other generated images, or another number of them."""
+        config, parts = self.config, self._parts
+        prompts = PromptsConfig.model_validate({"grammar": SOURCE_PROMPTS})
+        plain = parts.generate("generate-source", config.generate.model_copy(update={"prompts": prompts}))
+        variants = {"source-prompts": Variant("prompts of what the source has", self._refined("source-prompts", plain))}
+        many = config.generate.model_copy(update={"count": max(self.counts, default=1)})
+        # as `generate` and more: of those that are in both, each is the same image
+        more = parts.generate("generate-many", many)
+        for count in self.counts:
+            all_ = self._method["generate"] if count < config.generate.count else more
+            images = First(parts.artifact(f"generate-{count}"), FirstConfig(count=count), all_)
+            variants[f"images-{count}"] = Variant(f"{count} images", self._refined(f"images-{count}", images))
+        return variants
+
+    def _bounds(self) -> dict[str, Variant]:
+        """Rows with rendered scenes in the place of generated images."""
+        labels = {"raw": self.web_labels["raw"], "instances": self.web_labels["instances"], "labels": self.truth}
+        what = {"raw": "raw pseudo-labels", "instances": "a SAM that never errs", "labels": "true labels"}
+        return {
+            f"bound-{key}": Variant(f"web scenes, {what[key]}", self._round(f"bound-{key}", self.web, stage))
+            for key, stage in labels.items()
+        }
+
+    def _round(self, name: str, images: Stage, labels: Stage) -> Stage:
+        start, repainted = self._method["adapt"], self._method["repaint"]
+        return self._parts.selftrain(name, self.config.selftrain, start, labelled=(images, labels), repainted=repainted)
+
+    def _refined(self, name: str, images: Stage) -> Stage:
+        label = self._parts.label(f"label-{name}", self.config.label, images, self._method["adapt"])
+        refine = self._parts.refine(f"refine-{name}", self.config.refine, images, label)
+        return self._round(name, images, refine)
+
+
+def source_set(config: full.Config) -> WorldConfig:
+    """The scenes the segmenter learns from first. Raises `UsageError` where they are none of the world."""
+    name = next(iter(config.train.data))
+    found = config.data.sets[name]
+    if not isinstance(found, WorldConfig):
+        raise UsageError(f"data set {name!r} is of no procedural world", "give a config that trains on one")
+    return found

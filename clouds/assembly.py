@@ -1,0 +1,97 @@
+"""From a config file to the stages it describes: finds the assembly by name, and the stages a command is about.
+
+The assemblies stand in the package `pipelines`, which is found by name and never imported here.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clouds.config import apply_overrides, load_tree, shipped_configs, validate
+from clouds.engine.settings import RunConfig
+from clouds.engine.stage import Stage
+from clouds.errors import UsageError, nearest
+
+PACKAGE = "pipelines"
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A validated config and the stages it describes, in the order they run."""
+
+    config: RunConfig
+    stages: tuple[Stage, ...]
+
+    def find(self, wanted: str) -> list[Stage]:
+        """The stage of this name, or else all stages of this kind. Raises `UsageError` that names the nearest."""
+        found = [stage for stage in self.stages if stage.name == wanted]
+        found = found or [stage for stage in self.stages if stage.kind == wanted]
+        if not found:
+            known = [stage.name for stage in self.stages]
+            raise UsageError(f"this run has no stage {wanted!r}", nearest(wanted, known))
+        return found
+
+    def until(self, wanted: str) -> list[Stage]:
+        """All stages up to the last one of this name or kind."""
+        last = self.stages.index(self.find(wanted)[-1])
+        return list(self.stages[: last + 1])
+
+    def needed_for(self, wanted: str) -> list[Stage]:
+        """The stages of this name or kind with all they need, in order."""
+        needed = _with_needs(self.find(wanted))
+        return [stage for stage in self.stages if stage.name in needed]
+
+
+def assemble(config: str, overrides: Sequence[str] = ()) -> Assembly:
+    """Read a config and build its stages.
+
+    `config` is the path of a YAML file, the name of a config that ships with the tool, or a run's folder.
+    Raises `UsageError` for anything in it that cannot be.
+    """
+    path = find_config(config)
+    tree = load_tree(path)
+    if path.parent == Path(config).expanduser():
+        # a run that was moved, or is looked at from elsewhere, is the run that lies there
+        tree["run_dir"] = str(path.parent.resolve())
+    tree = apply_overrides(tree, overrides)
+    name = str(tree.get("pipeline", "full"))
+    if name not in assemblies():
+        raise UsageError(f"{path}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    validated = validate(module.Config, tree, str(path))
+    return Assembly(validated, tuple(module.build(validated)))
+
+
+def find_config(config: str) -> Path:
+    """The file a user means by a path, by the name of a config that ships with the tool, or by a run's folder."""
+    path = Path(config).expanduser()
+    if (path / "config.yaml").exists():
+        return path / "config.yaml"
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    if config in shipped:
+        return shipped[config]
+    mend = f"give a YAML file, a run's folder, or one of: {', '.join(shipped)}"
+    raise UsageError(f"config {config}: no such file", mend)
+
+
+def assemblies() -> list[str]:
+    """The names of the assemblies: the modules of `pipelines` that build stages."""
+    package = importlib.import_module(PACKAGE)
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [name for name in names if hasattr(importlib.import_module(f"{PACKAGE}.{name}"), "build")]
+
+
+def _with_needs(stages: Iterable[Stage]) -> set[str]:
+    """The names of stages and of all they need; each is looked at once, however many ways lead to it."""
+    found: set[str] = set()
+    open_ = list(stages)
+    while open_:
+        stage = open_.pop()
+        if stage.name not in found:
+            found.add(stage.name)
+            open_ += stage.needs
+    return found

@@ -1,0 +1,207 @@
+"""The command line: parses, then hands over. Nothing heavy is imported before a command needs it."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clouds import __version__
+from clouds.engine.interrupt import Interrupted
+from clouds.errors import CloudsError, UsageError
+
+if TYPE_CHECKING:
+    from clouds.assembly import Assembly
+    from clouds.engine.stage import Stage
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Labelled synthetic streets and a list of prompts in; a segmenter that works on streets never seen out.",
+)
+
+Config = Annotated[str, typer.Argument(help="A YAML file, a run's folder, or the name of a config that ships.")]
+Overrides = Annotated[list[str], typer.Option("--set", help="Lay a value over the config: key.path=value.")]
+Force = Annotated[list[str], typer.Option("--force", help="Discard what this stage made, and make it anew.")]
+
+
+class DemoSize(str, Enum):
+    """How much the demo does."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+
+
+_DEMOS = {DemoSize.SMALL: "demo", DemoSize.MEDIUM: "demo_medium"}
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options before any command; `main` takes `--debug` wherever it stands."""
+
+
+@app.command()
+def run(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    until: Annotated[str, typer.Option("--until", help="Stop after this stage.")] = "",
+    force: Force = [],  # noqa: B006
+) -> None:
+    """Do everything a config describes; what is done already is not done again."""
+    assembly = _assemble(config, set_)
+    _execute(assembly, assembly.until(until) if until else list(assembly.stages), force)
+
+
+@app.command()
+def plan(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+    """Say what `run` would do, and why, without loading a model."""
+    from clouds.commands import print_plan
+
+    print_plan(_assemble(config, set_))
+
+
+@app.command()
+def status(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+    """Say how far a run has come: done, failed, pace, time left."""
+    from clouds.commands import print_status
+
+    print_status(_assemble(config, set_))
+
+
+@app.command()
+def retry(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+    """Take up the items that failed, and what follows from them."""
+    assembly = _assemble(config, set_)
+    _execute(assembly, list(assembly.stages), [], retry=True)
+
+
+@app.command()
+def report(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+    """Write the report of a run from what is there, and print its table."""
+    from clouds.commands import write_report
+
+    write_report(_assemble(config, set_))
+
+
+@app.command()
+def tiny(
+    folder: Annotated[Path, typer.Argument(help="Where to put them.")],
+    seed: Annotated[int, typer.Option(help="Their weights are random from this seed.")] = 0,
+) -> None:
+    """Build tiny, untrained instances of the real models, in their official formats."""
+    from clouds.commands import build_stand_ins
+
+    build_stand_ins(folder, seed)
+
+
+@app.command()
+def demo(
+    size: Annotated[DemoSize, typer.Option("--size", help="More of everything takes longer, for better numbers.")] = (
+        DemoSize.SMALL
+    ),
+    folder: Annotated[Path | None, typer.Option("--run-dir", help="Where the run goes.")] = None,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Run the whole method on procedural streets, with the models that ship: by how much does it help?"""
+    from clouds.commands import run_dir_override
+    from clouds.config import shipped_configs
+    from clouds.models.miniature import check_miniature, miniature_folder
+
+    check_miniature(miniature_folder())
+    config = shipped_configs()[_DEMOS[size]]
+    assembly = _assemble(str(config), [*run_dir_override(folder), *set_])
+    _execute(assembly, list(assembly.stages), [])
+
+
+@app.command()
+def pretrain(
+    config: Annotated[str, typer.Argument(help="As for `run`.")] = "miniature",
+    folder: Annotated[Path | None, typer.Option("--run-dir", help="Where the run goes.")] = None,
+    set_: Overrides = [],  # noqa: B006
+    force: Force = [],  # noqa: B006
+    only: Annotated[str, typer.Option("--only", help="Make this stage with what it needs, and no other.")] = "",
+    install: Annotated[bool, typer.Option("--install", help="Put the result in place of the shipped weights.")] = False,
+) -> None:
+    """Train the miniature foundation models, appraise and pack them; what is done already is not done again."""
+    from clouds.commands import hand_over, run_dir_override
+
+    if only and install:
+        raise UsageError("--install: with --only nothing is packed", "leave out one of them")
+    assembly = _assemble(config, [*run_dir_override(folder), *set_])
+    [package] = assembly.find("package")
+    _execute(assembly, assembly.needed_for(only or package.name), force)
+    if not only:
+        hand_over(assembly, package, install=install)
+
+
+def _stage_command(kind: str, does: str) -> None:
+    @app.command(name=kind, help=f"{does} Brings the stage up to date, with what it needs.")
+    def command(config: Config, set_: Overrides = [], force: Force = []) -> None:  # noqa: B006
+        assembly = _assemble(config, set_)
+        _execute(assembly, assembly.needed_for(kind), force)
+
+
+for _kind, _does in {
+    "generate": "Generate images from prompts.",
+    "repaint": "Repaint labelled source images from prompts.",
+    "train": "Train the segmenter on the labelled source.",
+    "adapt": "Train on source and repainted images.",
+    "label": "Label the generated images with the segmenter.",
+    "refine": "Refine the labels with segment-anything.",
+    "selftrain": "Train on source, repainted and refined generated images.",
+    "evaluate": "Score the segmenters on labelled data sets.",
+}.items():
+    _stage_command(_kind, _does)
+
+
+def main() -> None:
+    """The program: errors a user can mend are one message and exit status 1 or 2; others too, unless `--debug`."""
+    debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, standalone_mode=True)
+    except CloudsError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_status)
+    except Interrupted as error:
+        _fail(f"{error}; the same command goes on from here", 128 + error.signum)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"{type(error).__name__}: {error}\n  mend: --debug shows where; what is done is kept", 1)
+
+
+def _assemble(config: str, overrides: list[str]) -> "Assembly":
+    from clouds.assembly import assemble
+
+    return assemble(config, overrides)
+
+
+def _execute(assembly: "Assembly", stages: "list[Stage]", force: list[str], *, retry: bool = False) -> None:
+    from clouds.commands import execute
+
+    forced = {stage.name for name in force for stage in assembly.find(name)}
+    unused = forced - {stage.name for stage in stages}
+    if unused:
+        raise UsageError(f"--force {', '.join(sorted(unused))}: this command does not reach that stage")
+    execute(assembly, stages, forced, retry=retry)
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise SystemExit(status)

@@ -1,0 +1,146 @@
+"""What each command does once a config is read, and what it prints. It knows no particular stage."""
+
+import contextlib
+import json
+import logging
+import os
+import shlex
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import typer
+
+from clouds.assembly import Assembly
+from clouds.config import dump_yaml
+from clouds.engine.lock import hold, holder
+from clouds.engine.planning import FORCING, current_stages, plan_stages
+from clouds.engine.stage import Stage
+from clouds.engine.status import failures, format_duration, stage_status
+from clouds.errors import CloudsError
+from clouds.report.html import write_html
+from clouds.report.summary import model_notes
+from clouds.report.tables import models_table, scores_of, terminal
+
+_SHOWN_FAILURES = 5
+
+
+def execute(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> None:
+    """Bring stages up to date, then write the report and print the table; without work, nothing heavy is imported."""
+    if not force and _nothing_to_do(assembly.config.folder, stages, retry):
+        write_report(assembly)
+        return
+    from clouds.engine.interrupt import raise_on_signals
+    from clouds.engine.runner import Orders, run_stages
+    from clouds.engine.runtime import Runtime
+    from clouds.models.quiet import silence_libraries
+
+    silence_libraries()
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    config = assembly.config
+    runtime = Runtime(config.runtime)
+    raise_on_signals()
+    orders = Orders(frozenset(force), retry, config.max_failures)
+    if runtime.is_main:
+        typer.echo(f"{config.name}: {runtime.world_size} process(es), {runtime.device.type}, {config.folder}", err=True)
+    try:
+        run_stages(stages, config.folder, runtime, orders, dump_yaml(config))
+        if runtime.is_main:
+            write_report(assembly)
+    finally:
+        runtime.close()
+
+
+def _nothing_to_do(folder: Path, stages: Sequence[Stage], retry: bool) -> bool:
+    """Whether every stage is up to date; then each says so. Asked by a lone process only: several agree first."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return False
+    plans = plan_stages(stages, retry=retry)
+    if not all(plan.up_to_date for plan in plans):
+        return False
+    for plan in plans:
+        typer.echo(plan.say_up_to_date(), err=True)
+    # what a run leaves that was killed at its very end; a folder that cannot be written to is left as it is
+    with contextlib.suppress(CloudsError), hold(folder):
+        (folder / FORCING).unlink(missing_ok=True)
+    return True
+
+
+def print_plan(assembly: Assembly) -> None:
+    """A line per stage: up to date, or how many shards and why."""
+    typer.echo(f"run: {assembly.config.folder}")
+    plans = plan_stages(assembly.stages)
+    width = max(len(plan.name) for plan in plans)
+    for plan in plans:
+        if plan.up_to_date:
+            failed = f", {plan.failed} failed" if plan.failed else ""
+            typer.echo(f"{plan.name:<{width}}  up to date{failed}")
+            continue
+        count = "" if plan.shards is None else f"{len(plan.pending)} of {len(plan.shards)} shards: "
+        typer.echo(f"{plan.name:<{width}}  would run  {count}{'; '.join(plan.reasons)}")
+
+
+def print_status(assembly: Assembly) -> None:
+    """A line per stage: n of N, failures, pace, time left; then the first failures."""
+    folder = assembly.config.folder
+    typer.echo(f"run: {folder}" if folder.exists() else f"run: {folder} (not begun)")
+    at_work = holder(folder)
+    if at_work is not None:
+        typer.echo(f"running: process {at_work['pid']} on {at_work['host']}, since {at_work['since']}")
+    current = current_stages(assembly.stages)
+    statuses = [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in assembly.stages]
+    rows = []
+    for status in statuses:
+        size = "?" if status.size is None else str(status.size)
+        pace = "-" if status.pace is None else f"{status.pace:.3g}/s"
+        state = "complete" if status.complete else "stale" if status.stale else "begun" if status.size else "-"
+        left = format_duration(status.seconds_left)
+        rows.append([status.name, f"{status.done} of {size}", status.unit, str(status.failed), pace, left, state])
+    typer.echo(terminal(["stage", "done", "unit", "failed", "pace", "left", "state"], rows), nl=False)
+    failed = [failure for stage in assembly.stages for failure in failures(stage.artifact, stage.name, _SHOWN_FAILURES)]
+    for failure in failed[:_SHOWN_FAILURES]:
+        typer.echo(f"failed: {failure.stage}/{failure.item}: {failure.error}")
+    if failed:
+        typer.echo("`clouds retry` takes up the failed items")
+
+
+def write_report(assembly: Assembly) -> None:
+    """Write the HTML report and print the table of scores and the report's path."""
+    current = current_stages(assembly.stages)
+    models = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
+    if models:
+        header, rows = models_table(models, model_notes(assembly.stages))
+        typer.echo(f"\nmIoU in percent\n\n{terminal(header, rows)}")
+    path = write_html(assembly.config, assembly.stages, current)
+    typer.echo(f"report: {path}")
+
+
+def build_stand_ins(folder: Path, seed: int) -> None:
+    """Build the tiny models, saying what they are."""
+    from clouds.models.quiet import silence_libraries
+    from clouds.models.tiny import build_tiny_models
+
+    silence_libraries()
+    if build_tiny_models(folder, seed):
+        typer.echo(f"built tiny stand-ins for the foundation models in {folder} (random weights: they know nothing)")
+
+
+def run_dir_override(folder: Path | None) -> list[str]:
+    """Where a run goes, if it was said."""
+    return [] if folder is None else [f"run_dir={json.dumps(str(folder.resolve()))}"]
+
+
+def hand_over(assembly: Assembly, package: Stage, *, install: bool) -> None:
+    """Say where the packed miniature lies and how it takes the place of the one that ships; or put it there."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    from clouds.models.miniature import install_miniature, miniature_folder
+
+    [shard] = package.artifact.shard_ids()
+    folder = package.artifact.shard_folder(shard)
+    typer.echo(f"packed: {folder}")
+    if install:
+        install_miniature(folder, miniature_folder())
+        typer.echo(f"installed: {miniature_folder()}")
+    else:
+        run_folder = shlex.quote(str(assembly.config.folder))
+        typer.echo(f"to put it in place of the weights that ship: clouds pretrain {run_folder} --install")

@@ -1,0 +1,273 @@
+"""YAML files to validated config objects. It knows no stage: each config class stands beside its owner.
+
+A key nobody knows is an error that names the nearest known one. A value marked `Neutral` cannot change what a stage
+makes (batch size, workers, device) and stays out of its fingerprint. A relative path in a file is relative to that
+file; on the command line, to the working directory. `assets:NAME` is a file or folder that ships with the tool.
+"""
+
+import os
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from clouds.errors import UsageError, nearest
+
+_ASSETS = "assets:"
+_YAML_BREAKS = re.compile("[\x85\u2028\u2029]")
+
+T = TypeVar("T")
+C = TypeVar("C", bound="ConfigModel")
+
+
+class _NeutralMarker:
+    """Marks a field whose value cannot change what a stage makes."""
+
+
+NEUTRAL = _NeutralMarker()
+Neutral = Annotated[T, NEUTRAL]
+
+
+class LocatedStr(str):
+    """A string of a config that remembers the folder its relative paths start from."""
+
+    base: Path
+
+    @classmethod
+    def at(cls, text: str, base: Path) -> "LocatedStr":
+        located = cls(text)
+        located.base = base
+        return located
+
+
+def absolute_path(value: Any) -> Any:
+    """The path that a config's text means; anything but text is returned as it is.
+
+    Raises `ValueError`, naming the nearest, for `assets:NAME` where nothing of that name ships with the tool.
+    """
+    if not isinstance(value, str) or not value:
+        return value
+    if value.startswith(_ASSETS):
+        return _asset(value.removeprefix(_ASSETS).strip("/"))
+    base = value.base if isinstance(value, LocatedStr) else Path.cwd()
+    return Path(os.path.normpath(base / os.path.expanduser(value)))
+
+
+def shipped_assets() -> Path:
+    """The folder of the files that ship with the tool: prompts, weights."""
+    return Path(str(files("assets")))
+
+
+def _asset(name: str) -> Path:
+    folder = shipped_assets()
+    files_and_folders = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix not in (".py", ".pyc"))
+    known = {path.as_posix() for path in files_and_folders if path.name != "__pycache__"}
+    if name not in known:
+        mend = nearest(name, sorted(known))
+        raise ValueError(f"nothing of that name ships with this tool ({mend}); if it should, install the tool again")
+    return folder / name
+
+
+def _path_if_it_looks_like_one(value: Any) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    path = absolute_path(value)
+    return str(path) if value.startswith((".", "/", "~")) or path.exists() else value
+
+
+ConfigPath = Annotated[Path, BeforeValidator(absolute_path)]
+"""An absolute path, or `assets:NAME`; relative ones start from the file they stand in."""
+
+SourceStr = Annotated[str, BeforeValidator(_path_if_it_looks_like_one)]
+"""A hub id such as `owner/name`, or a local path: told by its first character, `.`, `/` or `~`, by being there, or by
+`assets:` for what ships with the tool."""
+
+
+class ConfigModel(BaseModel):
+    """A frozen group of config values; an unknown key is an error; the docstring under a field is its description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+def load_tree(path: Path) -> dict[str, Any]:
+    """The nested values of one YAML file, laid over the one its `base` key names: a path, or a config that ships."""
+    return _load_over_base(path.resolve(), ())
+
+
+def _load_over_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path in above:
+        chain = " -> ".join(str(file) for file in (*above, path))
+        raise UsageError(f"config {path}: its 'base' leads back to it: {chain}", "give one of them no 'base'")
+    tree = _read_yaml(path)
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise UsageError(f"config {path}: 'base' = {base!r} is not a path", "give the path of one YAML file")
+    named = shipped_configs().get(base)
+    return merge(_load_over_base((named or absolute_path(base)).resolve(), (*above, path)), tree)
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configs that ship with the tool, by name."""
+    folder = Path(str(files("configs")))
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"config {path}: {error.strerror or error}", "give the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config {path} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise UsageError(f"config {path} holds {type(tree).__name__}, not a mapping of keys to values")
+    located: dict[str, Any] = _locate(tree, path.parent)
+    return located
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with the values of `over` laid on it; mappings merge, anything else replaces."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and _same_kind(below, value):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    """Whether two mappings describe one thing: another `type` is another thing, whose keys do not mix."""
+    return "type" not in above or above["type"] == below.get("type")
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """`key.path=value` as its key parts and its value, read as YAML."""
+    key, separator, raw = text.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"--set {text!r} is not of the form key.path=value")
+    try:
+        value = yaml.safe_load(raw) if raw else ""
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text!r}: the value is not valid YAML: {error}") from error
+    return key.strip().split("."), _locate(value, Path.cwd())
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The tree with each `key.path=value` laid over it."""
+    for text in overrides:
+        keys, value = parse_override(text)
+        for key in reversed(keys):
+            value = {key: value}
+        tree = merge(tree, value)
+    return tree
+
+
+def validate(model: type[C], tree: Mapping[str, Any], where: str) -> C:
+    """The tree as a config object.
+
+    Raises `UsageError` that names every bad field, its value and the mend; `where` names the file in it.
+    """
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(details, model) for details in error.errors()]
+        raise UsageError(f"{where}: " + "\n".join(lines)) from None
+
+
+def flatten(config: BaseModel, *, neutral: bool = False, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a config as (`dotted.key`, JSON-ready value); those marked `Neutral` only on request."""
+    for name, field in type(config).model_fields.items():
+        if not neutral and any(marker is NEUTRAL for marker in field.metadata):
+            continue
+        yield from _flatten_value(getattr(config, name), f"{prefix}{name}", neutral)
+
+
+def dump_yaml(config: BaseModel) -> str:
+    """The resolved config as YAML, every default spelled out."""
+    values = config.model_dump(mode="json")
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    if _YAML_BREAKS.search(text):
+        # a reader of YAML takes these characters for line ends: only an escape keeps them
+        return yaml.safe_dump(values, sort_keys=False, width=120)
+    return text
+
+
+def _flatten_value(value: Any, key: str, neutral: bool) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, BaseModel):
+        yield from flatten(value, neutral=neutral, prefix=f"{key}.")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flatten_value(inner, f"{key}.{name}", neutral)
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            yield from _flatten_value(inner, f"{key}.{position}", neutral)
+    else:
+        yield key, str(value) if isinstance(value, Path) else value
+
+
+def _locate(value: Any, base: Path) -> Any:
+    if isinstance(value, str):
+        return LocatedStr.at(value, base)
+    if isinstance(value, dict):
+        return {key: _locate(inner, base) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_locate(inner, base) for inner in value]
+    return value
+
+
+def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
+    location = [str(part) for part in details["loc"]]
+    key = ".".join(location)
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        return f"unknown key {key!r}\n  mend: {nearest(location[-1], sorted(known))}"
+    if details["type"] == "missing":
+        return f"{key!r} is missing\n  mend: add it; {_description(model, location)}".rstrip("; ")
+    value = details["input"]
+    shown = f" = {value!r}" if not isinstance(value, (dict, list)) else ""
+    return f"{key!r}{shown}: {details['msg'].removeprefix('Value error, ')}"
+
+
+def _models_at(model: type[BaseModel], location: Sequence[str]) -> list[type[BaseModel]]:
+    """The config classes that may stand at a location, through unions, mappings and lists."""
+    found = [model]
+    for part in location:
+        nearer: list[type[BaseModel]] = []
+        for candidate in found:
+            field = candidate.model_fields.get(part)
+            if field is not None:
+                nearer += _models_in(field.annotation)
+        # a part that is no field is a mapping's key, a list's position or a union's tag: stay
+        found = nearer or found
+    return found
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType, Annotated, dict, list, tuple, Mapping, Sequence) or origin is not None:
+        return [model for inner in get_args(annotation) for model in _models_in(inner)]
+    return []
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    return [name for candidate in _models_at(model, location) for name in candidate.model_fields]
+
+
+def _description(model: type[BaseModel], location: Sequence[str]) -> str:
+    for candidate in _models_at(model, location[:-1]):
+        field = candidate.model_fields.get(location[-1])
+        if field is not None and field.description:
+            return field.description
+    return ""

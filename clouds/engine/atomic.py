@@ -1,0 +1,76 @@
+"""Files and folders that are complete under their final name, or not there. It does not know what they hold."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader, or a restart, sees the old content or the new one and nothing between.
+
+    One process writes a file at a time; what a killed one left beside it is overwritten by the next.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        with scratch.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_atomic` of a value as indented JSON, keys in their order: the same value, the same bytes."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file, or None where the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below a folder to disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(parent, name), "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(parent))
+
+
+def publish_folder(scratch: Path, final: Path) -> None:
+    """Give a finished scratch folder its final name: flushed first, so that the name implies the content."""
+    sync_tree(scratch)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(scratch, final)
+    sync_folder(final.parent)
+
+
+def subfolders(folder: Path) -> Iterator[str]:
+    """Names of the folders directly inside a folder, hidden ones left out, in order; none where it is missing."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return

@@ -1,0 +1,159 @@
+"""Which shards of a stage are to be made, and why, from what lies on disk. It loads no model and changes nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clouds.config import flatten
+from clouds.engine.fingerprint import Document, differences, fingerprint
+from clouds.engine.shard import Shard
+from clouds.engine.stage import Stage
+from clouds.errors import CloudsError
+
+FORCING = ".forcing.json"
+"""The file in a run's folder that says which editions of forced stages are being made."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage would do.
+
+    `shards` are all its shards, None while it waits for a stage it needs; `pending` those to be made; `reasons` say
+    why, none when there is nothing to do. `changed` tells that what lies on disk was made from something else.
+    """
+
+    name: str
+    document: Document
+    fingerprint: str
+    shards: tuple[Shard, ...] | None
+    pending: tuple[Shard, ...]
+    reasons: tuple[str, ...]
+    changed: bool = False
+    failed: int = 0
+
+    @property
+    def up_to_date(self) -> bool:
+        return not self.reasons
+
+    def say_up_to_date(self) -> str:
+        """A line for the terminal: that there is nothing to do, and how many items failed when it was done."""
+        size = sum(shard.size for shard in self.shards or ())
+        failed = f", {self.failed} failed (`clouds retry` takes them up)" if self.failed else ""
+        return f"{self.name}: up to date, {size - self.failed} of {size}{failed}"
+
+
+@dataclass
+class _Findings:
+    missing: int = 0
+    unfinished: int = 0
+    inputs_changed: int = 0
+    unlisted: int = 0
+    failed_items: int = 0
+    pending: list[Shard] = field(default_factory=list)
+
+
+def document(stage: Stage, upstream: Mapping[str, str]) -> Document:
+    """Everything that can change a stage's output: its version, its config less the neutral values, what its inputs
+    are (weights, data), and the fingerprints of the stages it needs."""
+    return {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": dict(flatten(stage.config)),
+        "inputs": dict(_flat(stage.identity())),
+        "upstream": {needed.name: upstream[needed.name] for needed in stage.needs},
+    }
+
+
+def plan_stages(stages: Sequence[Stage], *, retry: bool = False) -> list[StagePlan]:
+    """The plan of every stage in order; a stage whose needs are not up to date waits for them."""
+    plans: dict[str, StagePlan] = {}
+    for stage in stages:
+        waits = [needed.name for needed in stage.needs if not plans[needed.name].up_to_date]
+        prints = {name: plan.fingerprint for name, plan in plans.items()}
+        plans[stage.name] = plan_stage(stage, prints, waits=waits, retry=retry)
+    return list(plans.values())
+
+
+def plan_stage(
+    stage: Stage, upstream: Mapping[str, str], *, waits: Sequence[str] = (), retry: bool = False
+) -> StagePlan:
+    """What one stage would do, given the fingerprints of the stages it needs and which of them are not complete."""
+    content = document(stage, upstream)
+    print_ = fingerprint(content)
+    before = stage.artifact.description() or {}
+    unlike = before.get("fingerprint") != print_
+    changed = unlike and (bool(before) or stage.artifact.begun())
+    reasons = _changes(before, content) if changed else ["missing"] if unlike else []
+    if unlike and stage.artifact.find_replaced(print_) is not None:
+        reasons.append("made before with these values: it is brought back from .replaced")
+    reasons += [f"waits for {name}" for name in waits]
+    if waits:
+        return StagePlan(stage.name, content, print_, None, (), tuple(reasons), changed)
+    shards = tuple(stage.shards())
+    if unlike:
+        return StagePlan(stage.name, content, print_, shards, shards, tuple(reasons), changed)
+    findings = _inspect(stage, shards, retry)
+    reasons += _explain(findings, len(shards), retry)
+    if not reasons and not before.get("complete"):
+        reasons.append("its summary is not written")
+    return StagePlan(
+        stage.name, content, print_, shards, tuple(findings.pending), tuple(reasons), False, findings.failed_items
+    )
+
+
+def current_stages(stages: Sequence[Stage]) -> frozenset[str]:
+    """The names of the stages whose output is what the config asks for.
+
+    Where that cannot be told, since weights have gone from this machine, what is complete counts as current.
+    """
+    try:
+        return frozenset(plan.name for plan in plan_stages(stages) if plan.up_to_date)
+    except CloudsError:
+        return frozenset(stage.name for stage in stages if (stage.artifact.description() or {}).get("complete"))
+
+
+def _changes(before: Mapping[str, object], content: Document) -> list[str]:
+    former = before.get("document")
+    lines = differences(former, content) if isinstance(former, dict) else []
+    return lines or ["what it was made from is not on record"]
+
+
+def _inspect(stage: Stage, shards: Sequence[Shard], retry: bool) -> _Findings:
+    findings = _Findings()
+    on_disk = {*stage.artifact.shard_ids(), *stage.artifact.unfinished()}
+    findings.unlisted = len(on_disk - {shard.id for shard in shards})
+    for shard in shards:
+        summary = stage.artifact.summary(shard.id)
+        unfinished = stage.artifact.scratch_folder(shard.id).exists()
+        stale = summary is not None and summary.inputs != shard.inputs
+        failed = stage.artifact.scratch_failures(shard.id) if unfinished else summary.failed if summary else 0
+        findings.failed_items += failed
+        findings.missing += summary is None and not unfinished
+        findings.unfinished += unfinished
+        findings.inputs_changed += stale and not unfinished
+        if summary is None or unfinished or stale or (retry and failed):
+            findings.pending.append(shard)
+    return findings
+
+
+def _explain(findings: _Findings, total: int, retry: bool) -> list[str]:
+    lines = []
+    if findings.missing:
+        lines.append(f"{findings.missing} of {total} shards missing")
+    if findings.unfinished:
+        lines.append(f"{findings.unfinished} of {total} shards unfinished")
+    if findings.inputs_changed:
+        lines.append(f"inputs of {findings.inputs_changed} of {total} shards changed")
+    if findings.unlisted:
+        lines.append(f"{findings.unlisted} shards are no longer listed")
+    if retry and findings.failed_items:
+        lines.append(f"{findings.failed_items} failed items to retry")
+    return lines
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value

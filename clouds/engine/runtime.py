@@ -1,0 +1,96 @@
+"""What stages need of accelerate: who am I, agree on a value, wait, device, mixed precision. It knows no stage."""
+
+import contextlib
+import datetime
+import os
+import platform
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import broadcast_object_list, gather_object
+
+from clouds.engine.settings import RuntimeConfig
+from clouds.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Runtime:
+    """One process among those accelerate started; a single one where it started none."""
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        _check_device(config.device)
+        self.config = config
+        self.accelerator = Accelerator(
+            cpu=config.device == "cpu",
+            mixed_precision=config.mixed_precision,
+            kwargs_handlers=[
+                # a process may wait for hours while another works on its last shard
+                InitProcessGroupKwargs(timeout=datetime.timedelta(days=7)),
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+            ],
+        )
+
+    @property
+    def rank(self) -> int:
+        return self.accelerator.process_index
+
+    @property
+    def world_size(self) -> int:
+        return self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def hardware(self) -> str:
+        """What one process computes on, in words: a GPU's name, or the CPU's and how many cores it has."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{_cpu_name()}, {os.cpu_count()} cores"
+
+    def agree(self, value: T) -> T:
+        """The main process's value, on every process."""
+        values = [value]
+        if self.world_size > 1:
+            broadcast_object_list(values)
+        return values[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value, in order of rank, on every process."""
+        return list(gather_object([value])) if self.world_size > 1 else [value]
+
+    def wait(self) -> None:
+        """Return once every process has come this far."""
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Leave the process group, if there is one."""
+        self.accelerator.end_training()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if found:
+            return found[0]
+    return platform.processor() or platform.machine()
+
+
+def _check_device(device: str) -> None:
+    present = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present[device]:
+        raise UsageError(
+            f"'runtime.device' = {device!r}: this machine has no such device",
+            "set runtime.device to auto or cpu, or install a PyTorch build that sees the GPU",
+        )

@@ -1,0 +1,110 @@
+"""The config of the segmenter: backbone, head and loss. It imports no model library, so a plan reads it fast."""
+
+from pydantic import Field, model_validator
+
+from clouds.config import ConfigModel, Neutral, SourceStr
+from clouds.models.weights import HashCache, is_local, weight_identity
+
+_HUB_PREFIX = "hf-hub:"
+
+
+class BackboneConfig(ConfigModel):
+    """Which CLIP image tower reads the images."""
+
+    # weights are told apart by `backbone_identity`, not by where they lie
+    weights: Neutral[SourceStr]
+    """A hub id (`owner/name`), a folder in open_clip's format, or the name of an architecture: open_clip's, or one of
+    timm's ConvNeXts, which starts from random weights."""
+    pretrained: Neutral[SourceStr | None] = None
+    """For an architecture: open_clip's tag of its weights, or a file; null starts from random weights."""
+    revision: Neutral[str | None] = None
+    """Branch, tag or commit of the hub repository the weights come from; null is its main branch."""
+    frozen: bool = True
+    """Keep the backbone as it is and train the head alone."""
+    lr_multiplier: float = Field(default=1.0, ge=0)
+    """The learning rate of the backbone, as a share of the head's."""
+
+    @property
+    def hub_id(self) -> str | None:
+        """The hub id the weights come from; None for a folder or an architecture."""
+        name = self.weights.removeprefix(_HUB_PREFIX)
+        return name if not is_local(name) and "/" in name else None
+
+    @model_validator(mode="after")
+    def _tag_belongs_to_architecture(self) -> "BackboneConfig":
+        if self.pretrained is not None and (self.hub_id or is_local(self.weights)):
+            raise ValueError("`pretrained` goes with the name of an open_clip architecture; here it must be null")
+        return self
+
+
+class HeadConfig(ConfigModel):
+    """The sizes of the Mask2Former head; the defaults are the published ones."""
+
+    channels: int = Field(default=256, gt=0, multiple_of=32)
+    """Width of the pixel decoder, the queries and the mask features."""
+    queries: int = Field(default=100, gt=0)
+    """Number of masks an image can have."""
+    heads: int = Field(default=8, gt=0)
+    """Attention heads."""
+    encoder_layers: int = Field(default=6, gt=0)
+    """Deformable attention layers over strides 8, 16 and 32."""
+    encoder_feedforward: int = Field(default=1024, gt=0)
+    """Hidden width of an encoder layer."""
+    decoder_layers: int = Field(default=10, gt=1)
+    """Predictions that carry a loss: one from the bare queries and one from each transformer layer."""
+    decoder_feedforward: int = Field(default=2048, gt=0)
+    """Hidden width of a transformer decoder layer."""
+
+    @model_validator(mode="after")
+    def _heads_divide_channels(self) -> "HeadConfig":
+        if self.channels % self.heads:
+            raise ValueError(f"channels ({self.channels}) is not a multiple of heads ({self.heads})")
+        return self
+
+
+class SegmenterConfig(ConfigModel):
+    """A backbone with a Mask2Former head."""
+
+    backbone: BackboneConfig
+    """The image tower."""
+    head: HeadConfig = HeadConfig()
+    """The pixel decoder and the query decoder."""
+
+
+class MaskLossConfig(ConfigModel):
+    """The weights and the sampling of the mask loss; the defaults are the published ones."""
+
+    class_weight: float = Field(default=2.0, ge=0)
+    """Weight of the cross-entropy over classes."""
+    mask_weight: float = Field(default=5.0, ge=0)
+    """Weight of the binary cross-entropy over points."""
+    dice_weight: float = Field(default=5.0, ge=0)
+    """Weight of the dice loss over points."""
+    no_object_weight: float = Field(default=0.1, gt=0)
+    """Weight of queries without a class in the cross-entropy."""
+    num_points: int = Field(default=12544, gt=0)
+    """Points at which a mask is compared with its label."""
+    oversample_ratio: float = Field(default=3.0, ge=1)
+    """Candidates per point, of which the most uncertain are taken."""
+    importance_ratio: float = Field(default=0.75, ge=0, le=1)
+    """Share of the points taken by uncertainty; the rest is uniform."""
+
+
+def backbone_identity(config: BackboneConfig, cache: HashCache | None) -> dict[str, str | bool | None]:
+    """What a fingerprint needs to know of the backbone's weights, without loading any.
+
+    As `weight_identity` for folders, files and hub ids; for an open_clip architecture its name and the tag.
+    """
+    source = config.hub_id or config.weights
+    if config.hub_id or is_local(source):
+        return dict(weight_identity(source, config.revision, cache=cache, key="train.segmenter.backbone.weights"))
+    named: dict[str, str | bool | None] = {"kind": "open_clip", "name": source, "pretrained": config.pretrained}
+    if config.revision is not None:
+        named["revision"] = config.revision
+    if config.pretrained is not None and is_local(config.pretrained):
+        return {
+            **named,
+            "pretrained": None,
+            **weight_identity(config.pretrained, cache=cache, key="train.segmenter.backbone.pretrained"),
+        }
+    return named

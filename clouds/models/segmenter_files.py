@@ -1,0 +1,178 @@
+"""A segmenter as a folder: weights and what is needed to build the model again. It knows no stage.
+
+The folder is complete in itself: a frozen backbone's weights are in it, so the CLIP model it came from is not needed.
+Equal models give equal bytes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from clouds.config import ConfigModel
+from clouds.errors import CloudsError
+from clouds.models.backbones import rebuild_backbone
+from clouds.models.segmenter import MaskSegmenter
+from clouds.models.segmenter_config import HeadConfig
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SegmenterInfo:
+    """What a segmenter's folder says besides the weights; `extra` is what the caller of `save_segmenter` gave."""
+
+    class_names: tuple[str, ...]
+    extra: dict[str, Any]
+
+
+class _Backbone(ConfigModel):
+    frozen: bool
+    architecture: dict[str, Any]
+
+
+class _Description(ConfigModel):
+    """The content of the config file."""
+
+    format: Literal["clouds-segmenter-1"] = "clouds-segmenter-1"
+    class_names: tuple[str, ...]
+    backbone: _Backbone
+    head: HeadConfig
+    extra: dict[str, Any]
+
+
+def save_segmenter(
+    model: MaskSegmenter, folder: Path, class_names: Sequence[str], extra: Mapping[str, Any] | None = None
+) -> None:
+    """Write the folder's two files; `extra` is any JSON worth keeping with the model."""
+    if len(class_names) != model.num_classes:
+        raise ValueError(f"{len(class_names)} class names for {model.num_classes} classes")
+    description = _Description(
+        class_names=tuple(class_names),
+        backbone=_Backbone(frozen=model.backbone.frozen, architecture=model.backbone.architecture),
+        head=model.head_config,
+        extra=dict(extra or {}),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    text = json.dumps(description.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_segmenter(
+    folder: Path, device: torch.device | str = "cpu", *, expect_classes: Sequence[str] | None = None
+) -> tuple[MaskSegmenter, SegmenterInfo]:
+    """The model, in evaluation mode, and what the folder says about it.
+
+    Raises `CloudsError` for a missing or damaged file, weights of another model, or, when `expect_classes` is given,
+    other class names or another order of them.
+    """
+    description = _read_description(folder / CONFIG_FILE)
+    if expect_classes is not None:
+        _check_classes(description.class_names, expect_classes, folder)
+    tensors = _read_tensors(folder / WEIGHTS_FILE)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            backbone = rebuild_backbone(description.backbone.architecture)
+            model = MaskSegmenter(backbone, description.head, len(description.class_names))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(folder / CONFIG_FILE, error) from error
+    _load(model, tensors, _shapes(model.state_dict()), str(folder / WEIGHTS_FILE))
+    backbone.freeze(description.backbone.frozen)
+    return model.to(device).eval(), SegmenterInfo(description.class_names, description.extra)
+
+
+def trainable_state(model: MaskSegmenter) -> dict[str, Tensor]:
+    """What training changes, by name: a checkpoint of a model with a frozen backbone holds the head alone."""
+    fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    state = model.state_dict()
+    if model.backbone.frozen:
+        fixed |= {name for name in state if name.startswith("backbone.")}
+    return {name: tensor for name, tensor in state.items() if name not in fixed}
+
+
+def load_trainable_state(model: MaskSegmenter, tensors: Mapping[str, Tensor], where: str = "the checkpoint") -> None:
+    """Put back what `trainable_state` gave. Raises `CloudsError`, and changes nothing, when it is of another model."""
+    _load(model, tensors, _shapes(trainable_state(model)), where)
+
+
+def _load(model: MaskSegmenter, tensors: Mapping[str, Tensor], expected: Mapping[str, list[int]], where: str) -> None:
+    found = _shapes(tensors)
+    differences = {
+        "missing": [name for name in expected if name not in found],
+        "not of this model": [name for name in found if name not in expected],
+        "of another shape": [
+            f"{name} {found[name]}, not {shape}" for name, shape in expected.items() if found.get(name, shape) != shape
+        ],
+    }
+    told = [f"{what}: {_some(names)}" for what, names in differences.items() if names]
+    if told:
+        raise CloudsError(
+            f"{where}: the weights do not fit the model; " + "; ".join(told),
+            "use weights that were saved with the same backbone, head and classes",
+        )
+    model.load_state_dict(dict(tensors), strict=False)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _read_description(path: Path) -> _Description:
+    try:
+        return _Description.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise _missing(path, error) from error
+    except ValidationError as error:
+        raise _damaged(path, error) from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise _missing(path, error) from error
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _missing(path: Path, error: OSError) -> CloudsError:
+    return CloudsError(
+        f"segmenter {path}: {error.strerror or error}",
+        f"give a folder that a training stage wrote: it holds {CONFIG_FILE} and {WEIGHTS_FILE}",
+    )
+
+
+def _damaged(path: Path, error: Exception) -> CloudsError:
+    return CloudsError(
+        f"segmenter {path} is damaged or of another kind: {error}", "copy it again, or train it again with --force"
+    )
+
+
+def _check_classes(found: Sequence[str], expected: Sequence[str], folder: Path) -> None:
+    if list(found) == list(expected):
+        return
+    if len(found) != len(expected):
+        difference = f"{len(found)} classes, not {len(expected)}"
+    else:
+        places = [f"{a!r} where {b!r} is expected" for a, b in zip(found, expected, strict=True) if a != b]
+        difference = "other classes: " + _some(places)
+    raise CloudsError(
+        f"segmenter {folder}: it was trained for {difference}",
+        "use the class list it was trained with (" + ", ".join(found) + "), or train one for yours",
+    )

@@ -1,0 +1,126 @@
+"""One integer confusion matrix and the scores read from it. It knows no class names and no data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+def confusion_matrix(
+    prediction_HW: NDArray[np.integer[Any]], target_HW: NDArray[np.integer[Any]], num_classes: int, ignore: int = 255
+) -> Matrix:
+    """How often each class was predicted as which; matrices of several images add up.
+
+    Args:
+        prediction_HW: class ids in [0, num_classes), or `ignore` where nothing was predicted.
+        target_HW: class ids in [0, num_classes), or `ignore` where the truth is unknown: not counted at all.
+
+    Returns:
+        int64 (K, K + 1), rows truth, columns prediction; the last column counts pixels of a class for which nothing
+        was predicted: each is wrong for its class and no other.
+
+    Raises ValueError where shapes differ or an id is neither a class nor `ignore`.
+    """
+    if prediction_HW.shape != target_HW.shape:
+        raise ValueError(f"the prediction has shape {prediction_HW.shape}, the truth {target_HW.shape}")
+    if not 0 < num_classes <= ignore <= 255:
+        raise ValueError(f"{num_classes} classes and ignore = {ignore} do not fit into one byte")
+    prediction, target = _as_bytes("prediction", prediction_HW), _as_bytes("truth", target_HW)
+    # both ids in one 16-bit number: counting those is three times as fast as int64 arithmetic on 2 megapixels
+    pairs = prediction.astype(np.uint16) * np.uint16(256) + target
+    counts = np.bincount(pairs.ravel(), minlength=256 * 256).reshape(256, 256).T
+    _check_ids("truth", counts.sum(axis=1), num_classes, ignore)
+    _check_ids("prediction", counts.sum(axis=0), num_classes, ignore)
+    return np.concatenate([counts[:num_classes, :num_classes], counts[:num_classes, ignore, None]], axis=1)
+
+
+def cells_of(matrix: Matrix) -> list[list[int]]:
+    """The cells of a matrix that are not zero, as [truth, prediction, count]: one image has few of them."""
+    return [[int(row), int(column), int(matrix[row, column])] for row, column in np.argwhere(matrix)]
+
+
+def matrix_from_cells(cells: Sequence[Sequence[int]], num_classes: int) -> Matrix:
+    """The int64 (K, K + 1) matrix whose cells `cells_of` listed."""
+    matrix = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
+    for row, column, count in cells:
+        matrix[row, column] = count
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationScores:
+    """Scores in [0, 1]; NaN where a class, or the whole matrix, has no ground truth."""
+
+    iou_K: FloatArray
+    """Per class: pixels rightly predicted / pixels that are or were predicted as it."""
+    accuracy_K: FloatArray
+    """Per class: pixels rightly predicted / pixels that are it."""
+    mean_iou: float
+    """Over the classes that have ground truth."""
+    mean_accuracy: float
+    """Over the classes that have ground truth."""
+    pixel_accuracy: float
+    """Pixels rightly predicted / pixels with ground truth."""
+    frequency_weighted_iou: float
+    """IoU averaged with each class's share of the ground truth."""
+
+
+def scores(matrix: Matrix) -> SegmentationScores:
+    """The scores of a confusion matrix, (K, K) or (K, K + 1), rows truth.
+
+    A class without ground truth has no score and no part in a mean; predicting it still costs the classes it hides.
+    """
+    if matrix.ndim != 2 or matrix.shape[1] - matrix.shape[0] not in (0, 1):
+        raise ValueError(f"a confusion matrix has shape (K, K) or (K, K + 1), not {matrix.shape}")
+    num_classes = len(matrix)
+    right_K = matrix.diagonal().astype(np.float64)
+    truth_K = matrix.sum(axis=1).astype(np.float64)
+    union_K = truth_K + matrix[:, :num_classes].sum(axis=0) - right_K
+    present_K = truth_K > 0
+    iou_K, accuracy_K = np.full(num_classes, np.nan), np.full(num_classes, np.nan)
+    np.divide(right_K, union_K, out=iou_K, where=present_K)
+    np.divide(right_K, truth_K, out=accuracy_K, where=present_K)
+    total = truth_K.sum()
+    return SegmentationScores(
+        iou_K=iou_K,
+        accuracy_K=accuracy_K,
+        mean_iou=_mean(iou_K[present_K]),
+        mean_accuracy=_mean(accuracy_K[present_K]),
+        pixel_accuracy=float(right_K.sum() / total) if total else float("nan"),
+        frequency_weighted_iou=float((iou_K * truth_K)[present_K].sum() / total) if total else float("nan"),
+    )
+
+
+def most_frequent_class(matrix: Matrix) -> tuple[int, float]:
+    """The class with the most ground truth, and the mean IoU of predicting it everywhere: what any model must beat.
+
+    (-1, NaN) where there is no ground truth.
+    """
+    truth_K = matrix.sum(axis=1)
+    if not truth_K.any():
+        return -1, float("nan")
+    winner = int(truth_K.argmax())
+    constant = np.zeros_like(matrix)
+    constant[:, winner] = truth_K
+    return winner, scores(constant).mean_iou
+
+
+def _as_bytes(what: str, ids_HW: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    if ids_HW.dtype != np.uint8 and ids_HW.size and not 0 <= ids_HW.min() <= ids_HW.max() <= 255:
+        raise ValueError(f"the {what} has ids from {ids_HW.min()} to {ids_HW.max()}; they lie in [0, 255]")
+    return ids_HW.astype(np.uint8, copy=False)
+
+
+def _check_ids(what: str, counts: NDArray[np.integer[Any]], num_classes: int, ignore: int) -> None:
+    strange = [int(value) for value in np.flatnonzero(counts) if value >= num_classes and value != ignore]
+    if strange:
+        raise ValueError(f"the {what} has ids {strange}: classes are 0 to {num_classes - 1}, {ignore} is ignored")
+
+
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,151 @@
+"""Scores as JSON, Markdown and terminal tables. It reads scores and computes none but their means and gains."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clouds.engine.artifact import Artifact
+from clouds.engine.atomic import read_json
+from clouds.ops.confusion import Matrix, most_frequent_class, scores
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """What one model scored on each data set: the content of its scores.json."""
+
+    model: str
+    results: Mapping[str, Mapping[str, Any]]
+
+    def mean_iou(self, dataset: str) -> float | None:
+        """In [0, 1]; None where the data set has no ground truth or was not scored."""
+        value = self.results.get(dataset, {}).get("mean_iou")
+        return None if value is None else float(value)
+
+
+def scores_json(matrix: Matrix, class_names: Sequence[str]) -> dict[str, Any]:
+    """The scores of a confusion matrix, ready for JSON: shares in [0, 1], null where there is no ground truth."""
+    found = scores(matrix)
+    winner, constant = most_frequent_class(matrix)
+    return {
+        "mean_iou": _number(found.mean_iou),
+        "mean_accuracy": _number(found.mean_accuracy),
+        "pixel_accuracy": _number(found.pixel_accuracy),
+        "frequency_weighted_iou": _number(found.frequency_weighted_iou),
+        "iou": {name: _number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
+        "accuracy": {name: _number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
+        "most_frequent": None if winner < 0 else {"class": class_names[winner], "mean_iou": constant},
+        "pixels": {name: int(count) for name, count in zip(class_names, matrix.sum(axis=1), strict=True)},
+        "confusion": matrix.tolist(),
+    }
+
+
+def scores_of(artifacts: Sequence[Artifact]) -> list[ModelScores]:
+    """The scores these artifacts hold, in their order; those that hold none are left out."""
+    contents = (read_json(artifact.folder / "scores.json") for artifact in artifacts)
+    return [ModelScores(content["model"], content["results"]) for content in contents if isinstance(content, dict)]
+
+
+def models_table(
+    models: Sequence[ModelScores], notes: Mapping[str, str] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: mIoU in percent of each model on each data set and their mean.
+
+    Where there are several models, a last column has the mean gain of each over the first, and a last row the gain of
+    the last over the first on each data set. `notes` say what a model is, by its name.
+    """
+    datasets = list(dict.fromkeys(name for model in models for name in model.results))
+    header = ["model", *datasets, *(["mean"] if len(datasets) > 1 else [])]
+    rows = [[_named(model.model, notes or {}), *_cells(model, datasets)] for model in models]
+    if len(models) > 1:
+        header.append("gain")
+        for model, row in zip(models, rows, strict=True):
+            row.append("-" if model is models[0] else signed(mean(_gains(models[0], model, datasets))))
+        rows.append(["gain", *_gain_cells(models[0], models[-1], datasets), ""])
+    return header, rows
+
+
+def class_table(results: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> str:
+    """Per-class IoU in percent as Markdown, a column per data set, with each data set's protocol."""
+    header = ["class", *results]
+    rows = [[name, *(percent(result["iou"][name]) for result in results.values())] for name in class_names]
+    for key, label in (("mean_iou", "mean IoU"), ("pixel_accuracy", "pixel accuracy")):
+        rows.append([f"**{label}**", *(percent(result[key]) for result in results.values())])
+    notes = (f"- {name}: {protocol_note(result['protocol'])}{_constant(result)}\n" for name, result in results.items())
+    return f"{markdown(header, rows)}\n{''.join(notes)}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, columns aligned, numbers to the right."""
+    widths = _widths(header, rows)
+    rule = [("-" * width if column == 0 else "-" * (width - 1) + ":") for column, width in enumerate(widths)]
+    lines = [_aligned(line, widths) for line in (header, rule, *rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def terminal(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same table for a terminal."""
+    widths = _widths(header, rows)
+    rule = ["-" * width for width in widths]
+    return "".join("  ".join(_aligned(line, widths)).rstrip() + "\n" for line in (header, rule, *rows))
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one digit, or a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def signed(gain: float | None) -> str:
+    """A difference of shares in percentage points with its sign, or a dash where there is none."""
+    return "-" if gain is None else f"{100 * gain:+.1f}"
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known, or None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def protocol_note(protocol: Mapping[str, Any]) -> str:
+    """How a data set was scored, in words."""
+    size = f"short edge {protocol['short_edge']}" if protocol["short_edge"] else "as stored"
+    failed = f", {protocol['failed']} failed" if protocol["failed"] else ""
+    return f"{protocol['images']} images{failed}, {size}, {protocol['windows']}, compared at {protocol['compared_at']}"
+
+
+def _constant(result: Mapping[str, Any]) -> str:
+    constant = result["most_frequent"]
+    return f"; {constant['class']} everywhere would score {percent(constant['mean_iou'])}" if constant else ""
+
+
+def _cells(model: ModelScores, datasets: Sequence[str]) -> list[str]:
+    values = [model.mean_iou(name) for name in datasets]
+    overall = [percent(mean(values))] if len(datasets) > 1 else []
+    return [*(percent(value) for value in values), *overall]
+
+
+def _named(name: str, notes: Mapping[str, str]) -> str:
+    return f"{name}, {notes[name]}" if name in notes else name
+
+
+def _gains(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> list[float | None]:
+    pairs = [(first.mean_iou(name), last.mean_iou(name)) for name in datasets]
+    return [None if a is None or b is None else b - a for a, b in pairs]
+
+
+def _gain_cells(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> list[str]:
+    gains = _gains(first, last, datasets)
+    return [signed(gain) for gain in (*gains, *([mean(gains)] if len(datasets) > 1 else []))]
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(3, *(len(line[column]) for line in (header, *rows))) for column in range(len(header))]
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    cells = zip(line, widths, strict=True)
+    return [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(cells)]

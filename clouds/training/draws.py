@@ -1,0 +1,185 @@
+"""Which image a training sees when, and how it is augmented: a pure function of the seed and the draw's number.
+
+Draw number d is slot d % batch of step d // batch. Nothing is remembered between draws, so a resumed training, or one
+on more processes, sees exactly what it would have seen.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from clouds.data.samples import Dataset
+from clouds.data.transforms import AugmentConfig, augment
+from clouds.engine.seeding import item_seed
+from clouds.errors import CloudsError, InputError
+
+T = TypeVar("T")
+
+_ATTEMPTS = 20
+_CHUNK = 1024
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set with how often it is drawn from, relative to the others, and how its images are augmented."""
+
+    dataset: Dataset
+    weight: float
+    augment: AugmentConfig
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One augmented image: uint8 (H, W, 3), uint8 (H, W); `number` is its draw, `skipped` the items passed over.
+
+    Arrays, not tensors: those would travel from a reading process through shared memory, which containers ration.
+    """
+
+    number: int
+    image_HWC: NDArray[np.uint8]
+    labels_HW: NDArray[np.uint8]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one forward pass: uint8 (B, 3, H, W), uint8 (B, H, W), with their draws."""
+
+    numbers: tuple[int, ...]
+    images_BCHW: Tensor
+    labels_BHW: Tensor
+
+
+class Draws(TorchDataset[Drawn | CloudsError]):
+    """Draws by number. An item whose files cannot be read is passed over for the next one of its data set.
+
+    Raises `CloudsError` for a data set without images, a weight below 0, or none above.
+    """
+
+    def __init__(self, sources: Sequence[Source], seed: int, ignore: int) -> None:
+        self.sources = list(sources)
+        self.seed = seed
+        self.ignore = ignore
+        for source in self.sources:
+            _check(source)
+        total = np.cumsum([source.weight for source in self.sources])
+        if not self.sources or not total[-1] > 0:
+            raise CloudsError("training has no data", "name at least one data set with a weight above 0")
+        self._bounds = total / total[-1]
+        # how often each source was drawn before each chunk of draws
+        self._counts = [np.zeros(len(self.sources), dtype=np.int64)]
+
+    def __getitem__(self, number: int) -> Drawn | CloudsError:
+        """The draw, or why there is none: raised in a reading process, the error would turn into a traceback."""
+        try:
+            return self.draw(number)
+        except CloudsError as error:
+            return error
+
+    def draw(self, number: int) -> Drawn:
+        """The draw of this number. Raises `CloudsError` when too many images in a row cannot be used."""
+        rng = np.random.default_rng(item_seed(self.seed, "draw", number))
+        chosen, turn = self._turn(number)
+        source = self.sources[chosen]
+        skipped: list[str] = []
+        for attempt in range(_ATTEMPTS):
+            index = self._index(chosen, turn + attempt)
+            try:
+                image_HWC, labels_HW = source.dataset.image(index), source.dataset.labels(index)
+            except InputError as error:
+                skipped.append(f"{source.dataset.name}/{source.dataset.ids[index]}: {error.message}")
+                continue
+            image_HWC, labels_HW = augment(image_HWC, labels_HW, source.augment, rng, self.ignore)
+            return Drawn(number, image_HWC, labels_HW, tuple(skipped))
+        raise CloudsError(
+            f"data set {source.dataset.name!r}: {_ATTEMPTS} images in a row cannot be used; the last: {skipped[-1]}",
+            "mend the files and run the same command",
+        )
+
+    def _turn(self, number: int) -> tuple[int, int]:
+        """The source of a draw, and how often it was drawn from before."""
+        chunk, place = divmod(number, _CHUNK)
+        while len(self._counts) <= chunk:
+            chosen = self._sources_in(len(self._counts) - 1)
+            self._counts.append(self._counts[-1] + np.bincount(chosen, minlength=len(self.sources)))
+        chosen = self._sources_in(chunk)[: place + 1]
+        source = int(chosen[-1])
+        return source, int(self._counts[chunk][source] + (chosen[:-1] == source).sum())
+
+    def _sources_in(self, chunk: int) -> NDArray[np.int64]:
+        """The source of each draw of a chunk: multiples of the golden ratio, which share any stretch out by weight."""
+        numbers = np.arange(chunk * _CHUNK, (chunk + 1) * _CHUNK)
+        shift = item_seed(self.seed, "mixture") / 2**63
+        return np.searchsorted(self._bounds, (shift + numbers * _GOLDEN) % 1.0, side="right")
+
+    def _index(self, source: int, turn: int) -> int:
+        """Each image once per round of its data set, in an order of the round's own."""
+        return in_rounds(turn, len(self.sources[source].dataset.ids), self.seed, source)
+
+
+def in_rounds(turn: int, size: int, seed: int, *name: int) -> int:
+    """Which of `size` items comes at a turn: each once per round, in an order of the round's own.
+
+    `name` tells apart what is drawn from with one seed.
+    """
+    return int(_order(item_seed(seed, "order", *name, turn // size), size)[turn % size])
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, size: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(size)
+
+
+def load_steps(
+    draws: TorchDataset[T | CloudsError], steps: range, batch_size: int, rank: int, world_size: int, workers: int
+) -> Iterator[list[T]]:
+    """This process's share of the draws of each step, read ahead by `workers` processes.
+
+    Raises the `CloudsError` that came in place of a draw.
+    """
+    shares = (list(range(step * batch_size + rank, (step + 1) * batch_size, world_size)) for step in steps)
+    loader = DataLoader(draws, batch_sampler=shares, num_workers=workers, collate_fn=list)
+    for share in loader:
+        yield [_or_raise(drawn) for drawn in share]
+
+
+def split(drawn: Sequence[Drawn], images_at_once: int | None) -> list[Batch]:
+    """The draws of a step as batches for one forward pass each; images must agree in size."""
+    size = images_at_once or len(drawn)
+    return [_stack(drawn[start : start + size]) for start in range(0, len(drawn), size)]
+
+
+def _check(source: Source) -> None:
+    name = source.dataset.name
+    if not 0 <= source.weight < math.inf:
+        raise CloudsError(f"data set {name!r} has the weight {source.weight} in training", "give a number from 0 up")
+    if not len(source.dataset.ids):
+        raise CloudsError(f"data set {name!r} has no images to train on")
+
+
+def _or_raise(drawn: T | CloudsError) -> T:
+    if isinstance(drawn, CloudsError):
+        raise drawn
+    return drawn
+
+
+def _stack(drawn: Sequence[Drawn]) -> Batch:
+    sizes = {one.labels_HW.shape for one in drawn}
+    if len(sizes) > 1:
+        shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise CloudsError(f"images of one batch differ in size: {shown}", "set `augment.crop` to [height, width]")
+    return Batch(
+        tuple(one.number for one in drawn),
+        torch.from_numpy(np.stack([one.image_HWC.transpose(2, 0, 1) for one in drawn])),
+        torch.from_numpy(np.stack([one.labels_HW for one in drawn])),
+    )

@@ -1,0 +1,95 @@
+"""Learning to segment: the mask loss on augmented images with labels. It knows no step's number and no checkpoint."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clouds.engine.seeding import item_seed
+from clouds.models.segmenter import MaskSegmenter, loss_settings, parameter_groups
+from clouds.models.segmenter_files import load_trainable_state, trainable_state
+from clouds.ops.mask_loss import count_labelled, count_masks, mask_loss
+from clouds.training.draws import Batch, Drawn, Draws, split
+from clouds.training.loop import Step, TrainingPlace, run_training
+from clouds.training.settings import TrainingConfig
+
+
+class SegmentationLearner:
+    """A segmenter that learns from draws; see `clouds.training.loop.Learner`."""
+
+    losses = ("loss", "class", "mask", "dice")
+
+    def __init__(
+        self, model: MaskSegmenter, draws: Draws, config: TrainingConfig, *, backbone_lr_multiplier: float
+    ) -> None:
+        self.model, self.draws, self.config = model, draws, config
+        self._backbone_lr_multiplier = backbone_lr_multiplier
+        self._settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The model's, with the backbone's own learning rate."""
+        optimizer = self.config.optimizer
+        return parameter_groups(
+            self.model,
+            lr=optimizer.lr,
+            weight_decay=optimizer.weight_decay,
+            backbone_lr_multiplier=self._backbone_lr_multiplier,
+        )
+
+    def backward(self, drawn: Sequence[Drawn], step: Step) -> Tensor:
+        """Add the gradients of a share of a batch, in as many forward passes as the config allows at once."""
+        batches = split(drawn, self.config.images_at_once)
+        totals = self._totals(batches, step)
+        sums = torch.zeros(len(self.losses), device=step.accelerator.device)
+        for position, batch in enumerate(batches):
+            sums += self._pass(batch, totals, step, last=position == len(batches) - 1)
+        return sums
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights that training changes; a frozen backbone's are none of them."""
+        return trainable_state(self.model)
+
+    def load_state(self, tensors: dict[str, Tensor], where: str = "the checkpoint") -> None:
+        """Raises `CloudsError` for weights of another model."""
+        load_trainable_state(self.model, tensors, where)
+
+    def _totals(self, batches: Sequence[Batch], step: Step) -> tuple[float, float]:
+        """Target masks and labelled images of the whole batch, over all processes."""
+        ignore = self.draws.ignore
+        counts = [
+            sum(count_masks(batch.labels_BHW, ignore) for batch in batches),
+            sum(count_labelled(batch.labels_BHW, ignore) for batch in batches),
+        ]
+        totals = torch.tensor(counts, dtype=torch.float32, device=step.accelerator.device)
+        masks, images = step.accelerator.reduce(totals, "sum").tolist()
+        return masks, images
+
+    def _pass(self, batch: Batch, totals: tuple[float, float], step: Step, *, last: bool) -> Tensor:
+        """Add one forward pass's gradients; its share of the batch's losses."""
+        accelerator = step.accelerator
+        generators = [torch.Generator().manual_seed(item_seed(step.seed, "points", number)) for number in batch.numbers]
+        with nullcontext() if last else accelerator.no_sync(step.parallel):
+            with accelerator.autocast():
+                output = step.parallel(batch.images_BCHW.to(accelerator.device))
+            losses = mask_loss(
+                output.class_logits,
+                output.mask_logits,
+                batch.labels_BHW,
+                num_masks=totals[0],
+                num_images=totals[1],
+                generators=generators,
+                settings=self._settings,
+            )
+            # data parallel averages gradients over processes; the loss is a sum over all of them
+            accelerator.backward(losses["loss"] * accelerator.num_processes)
+        return torch.stack([losses[name].detach() for name in self.losses])
+
+
+def train_segmenter(
+    model: MaskSegmenter, draws: Draws, config: TrainingConfig, place: TrainingPlace, *, backbone_lr_multiplier: float
+) -> list[str]:
+    """Train a segmenter in place; see `run_training` for what it returns and raises."""
+    learner = SegmentationLearner(model, draws, config, backbone_lr_multiplier=backbone_lr_multiplier)
+    return run_training(learner, config, place)

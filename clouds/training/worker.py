@@ -1,0 +1,54 @@
+"""A training as a stage's work: the one shard it makes is the trained model's folder. It does not choose the data."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clouds.engine.runtime import Runtime
+from clouds.engine.seeding import item_seed
+from clouds.engine.shard import Item, Shard
+from clouds.engine.work import ShardWork
+from clouds.models.segmenter import MaskSegmenter
+from clouds.models.segmenter_files import save_segmenter
+from clouds.training.draws import Draws, Source
+from clouds.training.loop import TrainingPlace
+from clouds.training.segmentation import train_segmenter
+from clouds.training.settings import TrainingConfig
+
+MODEL = "model"
+"""The shard a training makes: a folder that `load_segmenter` opens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingWorker:
+    """Trains a segmenter on sources and writes it, with its checkpoints and its log, to the shard's folder."""
+
+    stage: str
+    model: MaskSegmenter
+    sources: Sequence[Source]
+    config: TrainingConfig
+    backbone_lr_multiplier: float
+    class_names: Sequence[str]
+    ignore: int
+    run_seed: int
+    max_failures: int
+    runtime: Runtime
+
+    def __call__(self, shard: Shard, work: ShardWork) -> None:
+        begun = time.perf_counter()
+        seed = item_seed(self.run_seed, self.stage)
+        place = TrainingPlace(
+            folder=work.folder,
+            runtime=self.runtime,
+            seed=seed,
+            progress=work.progress,
+            max_failures=self.max_failures,
+        )
+        draws = Draws(self.sources, seed, self.ignore)
+        skipped = train_segmenter(
+            self.model, draws, self.config, place, backbone_lr_multiplier=self.backbone_lr_multiplier
+        )
+        if work.writes:
+            save_segmenter(self.model, work.folder, self.class_names, {"stage": self.stage})
+        row = {"file_name": "model.safetensors", "id": shard.id, "steps": shard.size, "skipped": skipped}
+        work.record(Item(shard.id, shard.inputs), row, time.perf_counter() - begun)

@@ -1,0 +1,104 @@
+"""The whole method: learn from the source, repaint it, generate, then label, refine and self-train in rounds.
+
+Each model is scored.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from clouds.config import merge
+from clouds.data.table import DataTable
+from clouds.engine.settings import RunConfig
+from clouds.engine.stage import Stage
+from clouds.models.generation import GenerateConfig
+from pipelines.evaluate import EvaluateConfig
+from pipelines.label import LabelConfig
+from pipelines.parts import Parts
+from pipelines.refine import RefineConfig
+from pipelines.repaint import RepaintConfig
+from pipelines.selftrain import AdaptConfig, SelftrainConfig
+from pipelines.train import TrainConfig
+
+
+class Config(RunConfig):
+    """Every value of a run of the whole method."""
+
+    pipeline: Literal["full"] = "full"
+    """The assembly, a file in `pipelines`."""
+    rounds: Annotated[int, Field(ge=0)] = 1
+    """How often label, refine and selftrain follow each other; with 0 nothing is generated."""
+    data: DataTable
+    """Classes and data sets."""
+    train: TrainConfig
+    """Learning from the source."""
+    generate: GenerateConfig
+    """Inventing images."""
+    repaint: RepaintConfig | None = None
+    """Painting labelled source images anew; what is not said here is as in `generate`. Null: it is not done."""
+    adapt: AdaptConfig | None = None
+    """Learning from source and repainted images before anything is labelled. Null: the rounds begin at once."""
+    label: LabelConfig = LabelConfig()
+    """Labelling them with the segmenter of the round before."""
+    refine: RefineConfig
+    """Sharpening the labels."""
+    selftrain: SelftrainConfig
+    """Learning from source, repainted and generated images."""
+    evaluate: EvaluateConfig
+    """Scoring every model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repaints_as_it_generates(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and isinstance(tree.get("generate"), dict) and isinstance(tree.get("repaint"), dict):
+            own, prompts = tree["repaint"], tree["repaint"].get("prompts")
+            # a file or a grammar of its own takes the place of the other's; a balance alone is laid over it
+            replaces = isinstance(prompts, dict) and {"file", "grammar"} & prompts.keys()
+            return {**tree, "repaint": {**merge(tree["generate"], own), **({"prompts": prompts} if replaces else {})}}
+        return tree
+
+    @model_validator(mode="after")
+    def _adapts_to_something(self) -> "Config":
+        if self.adapt is not None and self.repaint is None:
+            raise ValueError("`adapt` learns from repainted images: say in `repaint` which, or set `adapt` to null")
+        if self.repaint is not None and self.adapt is None and not self.rounds:
+            raise ValueError("nothing learns from repainted images: give `adapt`, or a round, or set `repaint` to null")
+        return self
+
+    @model_validator(mode="after")
+    def _sets_are_known(self) -> "Config":
+        self.data.check_names(
+            {
+                "train.data": self.train.data,
+                "selftrain.data": self.selftrain.data,
+                "adapt.data": self.adapt.data if self.adapt else (),
+                "repaint.data": (self.repaint.data,) if self.repaint else (),
+                "evaluate.data": self.evaluate.data,
+            }
+        )
+        return self
+
+
+def build(config: Config) -> list[Stage]:
+    """The stages in the order they run."""
+    parts = Parts.of(config, config.data)
+    model = parts.train("train", config.train)
+    stages = parts.scored([model], config.evaluate)
+    repainted: Stage | None = None
+    if config.repaint is not None:
+        repainted = parts.repaint("repaint", config.repaint)
+        stages.append(repainted)
+    if config.adapt is not None:
+        model = parts.selftrain("adapt", config.adapt, model, repainted=repainted, kind="adapt")
+        stages += parts.scored([model], config.evaluate)
+    if not config.rounds:
+        return stages
+    generate = parts.generate("generate", config.generate)
+    stages.append(generate)
+    for number in range(1, config.rounds + 1):
+        label = parts.label(f"label-{number}", config.label, generate, model)
+        refine = parts.refine(f"refine-{number}", config.refine, generate, label)
+        name = f"selftrain-{number}"
+        model = parts.selftrain(name, config.selftrain, model, labelled=(generate, refine), repainted=repainted)
+        stages += [label, refine, *parts.scored([model], config.evaluate)]
+    return stages

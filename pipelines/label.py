@@ -1,0 +1,110 @@
+"""The stage `label`: a trained segmenter labels the generated images. It does not judge or mend the labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from clouds.config import ConfigModel, Neutral
+from clouds.data.images import read_image, write_gray, write_labels
+from clouds.data.labels import LabelMap
+from clouds.engine.artifact import Artifact
+from clouds.engine.atomic import write_atomic
+from clouds.engine.shard import Item, Shard
+from clouds.engine.stage import Stage, Worker
+from clouds.engine.work import Row, ShardWork
+from clouds.report.cards import labels_card
+
+if TYPE_CHECKING:
+    from clouds.engine.runtime import Runtime
+
+
+class LabelConfig(ConfigModel):
+    """How pseudo-labels are read from the segmenter's scores."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Pixels whose best class has less confidence than this become ignore."""
+    batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
+    """Images per forward pass."""
+
+
+# no repr: it would tell all stages before it, once for every way to them
+@dataclass(frozen=True, repr=False)
+class Label:
+    """A label map and a confidence map for each image of an artifact."""
+
+    artifact: Artifact
+    config: LabelConfig
+    images: Stage
+    teacher: Stage
+    label_map: LabelMap
+    precision: str
+
+    kind: ClassVar[str] = "label"
+    version: ClassVar[int] = 1
+    unit: ClassVar[str] = "image"
+    collective: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return self.artifact.name
+
+    @property
+    def needs(self) -> Sequence[Stage]:
+        return (self.images, self.teacher)
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"classes": self.label_map.describe(), "precision": self.precision}
+
+    def fetch(self) -> None:
+        """Nothing: its weights are made by another stage."""
+
+    def shards(self) -> Iterable[Shard]:
+        return self.images.artifact.mirrored(self.teacher.artifact.stamp())
+
+    def prepare(self, runtime: "Runtime") -> Worker:
+        from clouds.models.inference import predict_scores
+        from clouds.models.segmenter_files import load_segmenter
+        from clouds.ops.pseudo_labels import confidence_to_uint8, pseudo_labels
+
+        model = self.teacher.artifact.shard_folder("model")
+        segmenter, _ = load_segmenter(model, runtime.device, expect_classes=self.label_map.names)
+        token = self.teacher.artifact.stamp()
+
+        def work_on(shard: Shard, work: ShardWork) -> None:
+            def process(batch: Sequence[Item]) -> list[Row | Exception]:
+                images = [read_image(self.images.artifact.shard_folder(shard.id) / item.payload) for item in batch]
+                rows: dict[int, Row | Exception] = {}
+                for position, scores_KHW in predict_scores(segmenter, images, runtime.accelerator.autocast):
+                    labels_HW, confidence_HW = pseudo_labels(scores_KHW, self.config.threshold, self.label_map.ignore)
+                    row = self._row(batch[position], shard, float(confidence_HW.mean()))
+                    write_labels(work.folder / row["file_name"], labels_HW.cpu().numpy())
+                    confidence = confidence_to_uint8(confidence_HW).cpu().numpy()
+                    write_gray(work.folder / row["confidence_file_name"], confidence)
+                    rows[position] = row
+                return [rows[position] for position in range(len(batch))]
+
+            for folder in ("labels", "confidence"):
+                (work.folder / folder).mkdir(exist_ok=True)
+            work.map(self._items(shard, token), process, self.config.batch_size)
+
+        return work_on
+
+    def finish(self) -> None:
+        what = f"labels predicted by the segmenter {self.teacher.name}, with its confidence"
+        write_atomic(self.artifact.folder / "README.md", labels_card(self.artifact, self.label_map, what))
+
+    def _items(self, shard: Shard, token: str) -> list[Item]:
+        rows = self.images.artifact.stamped_rows(shard.id)
+        return [Item(row["id"], token + stamp, row["file_name"]) for row, stamp in rows]
+
+    def _row(self, item: Item, shard: Shard, confidence: float) -> Row:
+        return {
+            "file_name": f"labels/{item.id}.png",
+            "confidence_file_name": f"confidence/{item.id}.png",
+            "id": item.id,
+            "source_image": f"{self.images.name}/{shard.id}/{item.payload}",
+            "model": f"{self.teacher.name}/model",
+            "mean_confidence": round(confidence, 6),
+        }

@@ -1,0 +1,113 @@
+"""Makes the stages of one run from their configs: what they share (folder, seed, classes, precision) is said once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clouds.data.labels import LabelMap
+from clouds.data.table import DataTable
+from clouds.engine.artifact import Artifact
+from clouds.engine.settings import RunConfig
+from clouds.engine.stage import Stage
+from clouds.models.generation import GenerateConfig
+from clouds.models.weights import HashCache, user_hash_cache
+from pipelines.evaluate import Evaluate, EvaluateConfig
+from pipelines.generate import Generate
+from pipelines.label import Label, LabelConfig
+from pipelines.refine import Refine, RefineConfig
+from pipelines.repaint import Repaint, RepaintConfig
+from pipelines.selftrain import AdaptConfig, Selftrain
+from pipelines.train import Train, TrainConfig
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The stages of a run by their names; a stage's folder is its name."""
+
+    run: RunConfig
+    data: DataTable
+    label_map: LabelMap
+    hashes: HashCache
+
+    @classmethod
+    def of(cls, run: RunConfig, data: DataTable) -> "Parts":
+        return cls(run, data, data.label_map(), user_hash_cache())
+
+    def artifact(self, name: str) -> Artifact:
+        return Artifact(self.run.folder / name)
+
+    def train(self, name: str, config: TrainConfig) -> Stage:
+        return Train(
+            self.artifact(name),
+            config,
+            self.data.open_all(config.data),
+            self.label_map,
+            seed=self.run.seed,
+            hashes=self.hashes,
+            max_failures=self.run.max_failures,
+            precision=self._precision,
+        )
+
+    def generate(self, name: str, config: GenerateConfig) -> Stage:
+        return Generate(self.artifact(name), config, self.run.seed, self.run.shard_items, self.hashes)
+
+    def repaint(self, name: str, config: RepaintConfig) -> Stage:
+        [data] = self.data.open_all([config.data]).values()
+        return Repaint(
+            self.artifact(name), config, data, self.label_map, self.run.seed, self.run.shard_items, self.hashes
+        )
+
+    def label(self, name: str, config: LabelConfig, images: Stage, teacher: Stage) -> Stage:
+        return Label(self.artifact(name), config, images, teacher, self.label_map, precision=self._precision)
+
+    def refine(self, name: str, config: RefineConfig, images: Stage, labels: Stage) -> Stage:
+        return Refine(
+            self.artifact(name),
+            config,
+            images,
+            labels,
+            self.label_map,
+            self.run.seed,
+            self.hashes,
+            precision=self._precision,
+        )
+
+    def selftrain(
+        self,
+        name: str,
+        config: AdaptConfig,
+        start: Stage,
+        *,
+        labelled: tuple[Stage, Stage] | None = None,
+        repainted: Stage | None = None,
+        kind: str = "selftrain",
+    ) -> Stage:
+        """`labelled`: the stage that made images, and the one that labelled them."""
+        images, labels = labelled or (None, None)
+        return Selftrain(
+            self.artifact(name),
+            config,
+            start=start,
+            images=images,
+            labels=labels,
+            repainted=repainted,
+            datasets=self.data.open_all(config.data),
+            label_map=self.label_map,
+            seed=self.run.seed,
+            max_failures=self.run.max_failures,
+            precision=self._precision,
+            kind=kind,
+        )
+
+    def evaluate(self, name: str, config: EvaluateConfig, model: Stage) -> Evaluate:
+        tested = self.data.open_all(config.data)
+        return Evaluate(
+            self.artifact(name), config, model, tested, self.label_map, self.run.shard_items, precision=self._precision
+        )
+
+    def scored(self, models: Sequence[Stage], config: EvaluateConfig) -> list[Stage]:
+        """Each model, followed by its evaluation."""
+        return [stage for model in models for stage in (model, self.evaluate(f"evaluate-{model.name}", config, model))]
+
+    @property
+    def _precision(self) -> str:
+        return self.run.runtime.mixed_precision

@@ -1,0 +1,141 @@
+"""The stages `adapt` and `selftrain`: the segmenter goes on learning, from the source and from what was painted.
+
+`adapt` has the source painted anew, whose labels are true; `selftrain` besides what the segmenter and SAM labelled.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from clouds.data.labels import LabelMap
+from clouds.data.paired import PairedFiles
+from clouds.data.samples import Dataset, data_stamp
+from clouds.data.transforms import AugmentConfig
+from clouds.engine.artifact import Artifact
+from clouds.engine.shard import Shard, digest
+from clouds.engine.stage import Stage, Worker
+from clouds.training.settings import TrainingConfig, Weights
+
+if TYPE_CHECKING:
+    from clouds.engine.runtime import Runtime
+
+
+class AdaptConfig(TrainingConfig):
+    """How the segmenter learns from the source and the repainted set together."""
+
+    data: Weights
+    """Labelled data sets by name, each with how often it is drawn from relative to the others."""
+    repainted_weight: Annotated[float, Field(ge=0)] = 1.0
+    """How often the repainted images, if there are any, are drawn from, on the same scale."""
+    backbone_lr_multiplier: Annotated[float, Field(ge=0)] = 1.0
+    """The learning rate of the backbone, as a share of the head's, where it is not frozen."""
+
+
+class SelftrainConfig(AdaptConfig):
+    """How the segmenter learns from all of these and the generated set together."""
+
+    generated_weight: Annotated[float, Field(gt=0)] = 1.0
+    """How often the generated set is drawn from, on the same scale."""
+    generated_augment: AugmentConfig | None = None
+    """What is done to a generated image; null: the same as to a source image."""
+
+
+# no repr: it would tell all stages before it, once for every way to them
+@dataclass(frozen=True, repr=False)
+class Selftrain:
+    """The segmenter of an earlier stage, trained on; its one shard is the new model's folder."""
+
+    artifact: Artifact
+    config: AdaptConfig
+    start: Stage
+    images: Stage | None
+    labels: Stage | None
+    repainted: Stage | None
+    datasets: Mapping[str, Dataset]
+    label_map: LabelMap
+    seed: int
+    max_failures: int
+    precision: str
+
+    kind: str = "selftrain"
+    version: ClassVar[int] = 1
+    unit: ClassVar[str] = "step"
+    collective: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return self.artifact.name
+
+    @property
+    def needs(self) -> Sequence[Stage]:
+        return tuple(stage for stage in (self.start, self.images, self.labels, self.repainted) if stage is not None)
+
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "seed": self.seed,
+            "classes": self.label_map.describe(),
+            "precision": self.precision,
+            "data": {name: dataset.identity() for name, dataset in self.datasets.items()},
+        }
+
+    def fetch(self) -> None:
+        """Nothing: its weights are made by another stage."""
+
+    def shards(self) -> Iterable[Shard]:
+        upstream = [stage.artifact.stamp() for stage in self.needs]
+        yield Shard("model", self.config.steps, digest([*data_stamp(self.datasets), *upstream]))
+
+    def prepare(self, runtime: "Runtime") -> Worker:
+        from clouds.models.segmenter_files import load_segmenter
+        from clouds.training.draws import Source
+        from clouds.training.worker import TrainingWorker
+
+        config = self.config
+        model, _ = load_segmenter(self.start.artifact.shard_folder("model"), expect_classes=self.label_map.names)
+        sources = [Source(dataset, config.data[name], config.augment) for name, dataset in self.datasets.items()]
+        if self.repainted is not None:
+            sources.append(Source(self._repainted(self.repainted), config.repainted_weight, config.augment))
+        if self.labels is not None and isinstance(config, SelftrainConfig):
+            augment = config.generated_augment or config.augment
+            sources.append(Source(self._generated(self.labels), config.generated_weight, augment))
+        return TrainingWorker(
+            stage=self.name,
+            model=model,
+            sources=sources,
+            config=config,
+            backbone_lr_multiplier=config.backbone_lr_multiplier,
+            class_names=self.label_map.names,
+            ignore=self.label_map.ignore,
+            run_seed=self.seed,
+            max_failures=self.max_failures,
+            runtime=runtime,
+        )
+
+    def finish(self) -> None:
+        """Nothing: the model's folder describes itself."""
+
+    def _repainted(self, stage: Stage) -> Dataset:
+        """The repainted images with the labels of what they were, in the order of the artifact."""
+        artifact = stage.artifact
+        rows = [(artifact.shard_folder(shard), row) for shard in artifact.shard_ids() for row in artifact.rows(shard)]
+        return PairedFiles(
+            name="repainted",
+            ids=[row["id"] for _, row in rows],
+            images_at=[str(folder / row["file_name"]) for folder, row in rows],
+            labels_at=[str(folder / row["labels_file_name"]) for folder, row in rows],
+            lookup=self.label_map.own_lookup(),
+        )
+
+    def _generated(self, stage: Stage) -> Dataset:
+        """The generated images with their refined labels, in the order of the artifacts."""
+        run_folder, labels = self.artifact.folder.parent, stage.artifact
+        rows = [(shard, row) for shard in labels.shard_ids() for row in labels.rows(shard)]
+        return PairedFiles(
+            name="generated",
+            ids=[row["id"] for _, row in rows],
+            images_at=[str(run_folder / row["source_image"]) for _, row in rows],
+            labels_at=[str(labels.shard_folder(shard) / row["file_name"]) for shard, row in rows],
+            lookup=self.label_map.own_lookup(),
+        )

@@ -1,0 +1,52 @@
+"""Packages the tool: three plain packages and the assets they use."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="clouds-segmentation",
+    version="0.1.0",
+    description="Foundation models together make a segmenter that works where no label was ever seen.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=[
+        "assets",
+        "assets.prompts",
+        "clouds",
+        "clouds.data",
+        "clouds.data.world",
+        "clouds.engine",
+        "clouds.models",
+        "clouds.ops",
+        "clouds.pretraining",
+        "clouds.report",
+        "clouds.training",
+        "configs",
+        "pipelines",
+    ],
+    package_data={
+        "assets": ["**/*"],
+        "assets.prompts": ["*.txt", "*.yaml"],
+        "clouds": ["py.typed"],
+        "clouds.report": ["*.html.j2", "*.css", "*.js"],
+        "configs": ["*.yaml"],
+    },
+    install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
+    extras_require={
+        "test": [
+            "datasets>=3.0",
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "pytest>=8.0",
+            "pytest-cov>=5.0",
+            "ruff>=0.9",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["clouds = clouds.cli:main"]},
+)

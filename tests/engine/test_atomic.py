@@ -1,0 +1,88 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clouds.engine.atomic import publish_folder, read_json, subfolders, write_atomic, write_json
+
+
+def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_atomic(path, "é\r\n")
+    assert path.read_bytes() == "é\r\n".encode()
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    (path / "inner").touch()
+    with pytest.raises(OSError, match="directory"):
+        write_atomic(path, "new")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_a_killed_writer_left_is_overwritten(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.fsync = lambda _: os._exit(9)  # type: ignore[assignment]
+        write_atomic(tmp_path / "a.txt", "half")
+    os.waitpid(pid, 0)
+    assert not (tmp_path / "a.txt").exists()
+    assert len(os.listdir(tmp_path)) == 1
+    write_atomic(tmp_path / "a.txt", "whole")
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_content_is_flushed_to_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    def noting(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        return lambda *arguments: (events.append(name), real(*arguments))[1]  # type: ignore[func-returns-value]
+
+    for name in ("fsync", "replace", "rename"):
+        monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
+    write_atomic(tmp_path / "a", "content")
+    assert events == ["fsync", "replace", "fsync"]
+    events.clear()
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/file").touch()
+    publish_folder(tmp_path / "scratch", tmp_path / "final")
+    assert events == ["fsync", "fsync", "rename", "fsync"]
+
+
+def test_json_is_read_back_with_its_keys_in_order(tmp_path: Path) -> None:
+    write_json(tmp_path / "a", {"b": 1, "a": "é"})
+    assert (tmp_path / "a").read_text(encoding="utf-8") == '{\n "b": 1,\n "a": "é"\n}\n'
+    assert list(read_json(tmp_path / "a").items()) == [("b", 1), ("a", "é")]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"a": 1'])
+def test_damaged_json_reads_as_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert read_json(tmp_path / "a") is None
+    assert read_json(tmp_path / "missing") is None
+    assert read_json(tmp_path) is None
+
+
+def test_a_folder_takes_its_name_with_all_it_holds_or_fails_where_one_is(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    (scratch / "deep").mkdir(parents=True)
+    (scratch / "deep/file").write_text("x", encoding="utf-8")
+    publish_folder(scratch, tmp_path / "parent/final")
+    assert (tmp_path / "parent/final/deep/file").read_text(encoding="utf-8") == "x"
+    assert not scratch.exists()
+    scratch.mkdir()
+    with pytest.raises(OSError, match="not empty"):
+        publish_folder(scratch, tmp_path / "parent/final")
+
+
+def test_subfolders_are_sorted_and_leave_out_files_and_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    assert list(subfolders(tmp_path)) == ["a", "b"]
+    assert list(subfolders(tmp_path / "missing")) == []

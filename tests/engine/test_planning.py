@@ -1,0 +1,176 @@
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_stages import Double, Make, ToyConfig
+
+from clouds.engine.fingerprint import differences, fingerprint
+from clouds.engine.planning import StagePlan, plan_stages
+from clouds.engine.runner import Orders, run_stages
+from clouds.engine.runtime import Runtime
+from clouds.engine.stage import Stage
+
+
+class MakeOf(Make):
+    """`Make` with an identity, as a stage with weights has."""
+
+    weights: Mapping[str, Any] = {"weights": {"path": "a", "sizes": (1, 2)}}
+
+    def identity(self) -> Mapping[str, Any]:
+        return self.weights
+
+
+def stages(folder: Path, first: dict[str, Any] | None = None, second: dict[str, Any] | None = None) -> list[Stage]:
+    """make -> double -> redouble, and other, which needs none of them."""
+    make = MakeOf(folder, ToyConfig(**(first or {})))
+    double = Double(folder, make, ToyConfig(**(second or {})))
+    redouble = Double(folder, double, ToyConfig(), name="redouble")
+    return [make, double, redouble, MakeOf(folder, ToyConfig(count=2), name="other")]
+
+
+def would_run(plans: list[StagePlan]) -> dict[str, tuple[str, ...]]:
+    return {plan.name: plan.reasons for plan in plans if not plan.up_to_date}
+
+
+@pytest.fixture
+def done(tmp_path: Path, runtime: Runtime) -> Path:
+    run_stages(stages(tmp_path), tmp_path, runtime, Orders())
+    return tmp_path
+
+
+def test_before_the_first_run_all_is_missing_and_later_stages_wait(tmp_path: Path) -> None:
+    plans = plan_stages(stages(tmp_path))
+    assert would_run(plans) == {
+        "make": ("missing",),
+        "double": ("missing", "waits for make"),
+        "redouble": ("missing", "waits for double"),
+        "other": ("missing",),
+    }
+    assert [plan.shards is None for plan in plans] == [False, True, True, False]
+    assert [shard.size for shard in plans[0].pending] == [5, 5]
+    assert list(tmp_path.iterdir()) == [], "planning changes nothing"
+
+
+def test_after_a_run_there_is_nothing_to_do(done: Path) -> None:
+    assert would_run(plan_stages(stages(done))) == {}
+
+
+def test_a_changed_value_concerns_its_stage_and_those_after_it(done: Path) -> None:
+    assert would_run(plan_stages(stages(done, {"text": "b"}))) == {
+        "make": ('config text: "a" -> "b"',),
+        "double": ("upstream make changed", "waits for make"),
+        "redouble": ("upstream double changed", "waits for double"),
+    }
+    assert list(would_run(plan_stages(stages(done, second={"shard_items": 7})))) == ["double", "redouble"]
+
+
+@pytest.mark.parametrize("field", ["count", "text", "shard_items"])
+def test_every_value_counts(done: Path, field: str) -> None:
+    changed = {"count": 11, "text": "z", "shard_items": 3}[field]
+    reasons = would_run(plan_stages(stages(done, {field: changed})))["make"]
+    assert reasons[0].startswith(f"config {field}: ")
+
+
+def test_a_neutral_value_concerns_none(done: Path) -> None:
+    assert would_run(plan_stages(stages(done, {"batch_size": 1, "seconds": 0.1}))) == {}
+
+
+def test_other_weights_and_another_version_of_a_stage_are_named(done: Path) -> None:
+    changed = stages(done)
+    changed[0].weights = {"weights": {"path": "b", "sizes": (1, 2)}}  # type: ignore[attr-defined]
+    changed[3].version = 2  # type: ignore[misc]
+    reasons = would_run(plan_stages(changed))
+    assert reasons["make"] == ('input weights.path: "a" -> "b"',)
+    assert reasons["other"] == ("stage version: 1 -> 2",)
+
+
+def test_changed_inputs_open_only_the_shards_they_concern(tmp_path: Path, runtime: Runtime) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOUDS_TEST_BAD", "0007")
+        run_stages(stages(tmp_path), tmp_path, runtime, Orders())
+    assert plan_stages(stages(tmp_path))[0].failed == 1
+    plans = plan_stages(stages(tmp_path), retry=True)
+    assert would_run(plans)["make"] == ("1 failed items to retry",)
+    assert [shard.id for shard in plans[0].pending] == ["00001"]
+    made = stages(tmp_path)
+    run_stages(made[:1], tmp_path, runtime, Orders(retry=True))
+    plans = plan_stages(made)
+    assert would_run(plans)["double"] == ("inputs of 1 of 2 shards changed",)
+    assert [shard.id for shard in plans[1].pending] == ["00001"]
+    run_stages(made, tmp_path, runtime, Orders())
+    double = made[1]
+    assert isinstance(double, Double)
+    assert [row["id"] for row in double.artifact.rows("00001")] == [f"{number:04d}" for number in range(5, 10)]
+    assert would_run(plan_stages(made)) == {}
+
+
+def test_missing_unfinished_and_unlisted_shards_are_told_apart(done: Path) -> None:
+    make = stages(done)[0]
+    make.artifact.shard_folder("00000").rename(make.artifact.shard_folder("00009"))
+    make.artifact.scratch_folder("00001").mkdir(parents=True)
+    (plan,) = plan_stages([make])
+    assert plan.reasons == (
+        "1 of 2 shards missing",
+        "1 of 2 shards unfinished",
+        "1 shards are no longer listed",
+    )
+
+
+def test_a_stage_whose_summary_was_not_written_is_not_up_to_date(done: Path) -> None:
+    make = stages(done)[0]
+    make.artifact.describe({**(make.artifact.description() or {}), "complete": False})
+    plans = plan_stages(stages(done))
+    assert would_run(plans)["make"] == ("its summary is not written",)
+    assert plans[0].pending == ()
+    assert would_run(plans)["double"] == ("waits for make",)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", None])
+def test_output_whose_origin_is_not_on_record_is_not_taken_for_this_configs(
+    done: Path, runtime: Runtime, damage: str | None
+) -> None:
+    path = done / "make" / "stage.json"
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage, encoding="utf-8")
+    changed = stages(done, {"text": "b"})
+    assert would_run(plan_stages(changed))["make"] == ("what it was made from is not on record",)
+    run_stages(changed, done, runtime, Orders())
+    assert (done / "make/00000/0000.txt").read_text(encoding="utf-8").startswith("b ")
+    assert (done / ".replaced/make-unknown/00000/0000.txt").read_text(encoding="utf-8").startswith("a ")
+
+
+def test_the_fingerprint_is_of_the_content_not_of_its_order() -> None:
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint({"a": [1, 2]}) != fingerprint({"a": [2, 1]})
+    assert fingerprint({"a": 1}) != fingerprint({"a": "1"})
+    assert len(fingerprint({})) == 32
+
+
+def test_differences_name_each_cause_once() -> None:
+    after = {
+        "version": 1,
+        "config": {"a": 1, "new": None, "text": "x" * 100},
+        "inputs": {"sizes": (1, 2)},
+        "upstream": {"make": "1", "other": "2"},
+    }
+    before = json.loads(json.dumps(after))
+    assert differences(before, after) == []
+    before["config"] = {"a": 2, "gone": True, "text": "x"}
+    before["upstream"] = {"make": "1", "other": "1"}
+    assert differences(before, after) == [
+        "config a: 2 -> 1",
+        "config gone: true -> (none)",
+        "config new: (none) -> null",
+        'config text: "x" -> "' + "x" * 56 + "...",
+        "upstream other changed",
+    ]
+
+
+def test_planning_imports_no_torch() -> None:
+    code = "import sys, clouds.engine.planning, clouds.engine.status; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,267 @@
+"""The whole method end to end, with the real classes at a tiny size: what it leaves, and what it does not do again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_run import STAGES, output
+
+from clouds.engine.artifact import Artifact
+from clouds.models.segmenter_files import load_segmenter
+
+Clouds = Callable[..., tuple[int, str, str]]
+
+SCORES = {"evaluate-train", "evaluate-adapt", "evaluate-selftrain-1"}
+PAINTED = {"generate", "repaint"}
+FROM_ADAPT = {*STAGES[STAGES.index("adapt") :]} - {"generate"}
+
+
+def plan(clouds: Clouds, run_dir: Path, *changes: str) -> dict[str, str]:
+    """What `clouds plan` says of each stage, changes laid over the run's config."""
+    options = [part for change in changes for part in ("--set", change)]
+    status, out, _ = clouds("plan", run_dir, *options)
+    assert status == 0
+    return {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in out.splitlines()[1:]}
+
+
+def test_every_stage_is_complete(finished: Path) -> None:
+    for name in STAGES:
+        description = Artifact(finished / name).description()
+        assert description is not None
+        assert description["complete"] is True
+    assert (finished / "report" / "index.html").exists()
+    assert not (finished / "holder.json").exists()
+    assert not list(finished.rglob(".work"))
+
+
+def test_generated_images_carry_their_provenance(finished: Path) -> None:
+    artifact = Artifact(finished / "generate")
+    rows = [row for shard in artifact.shard_ids() for row in artifact.rows(shard)]
+    assert artifact.shard_ids() == ["00000", "00001", "00002"]
+    assert [row["id"] for row in rows] == [f"{index:06d}" for index in range(7)]
+    assert len({row["seed"] for row in rows}) == 7
+    assert all(row["prompt"].startswith("a street in ") for row in rows)
+    assert all(row["model"] == "diffusion" and len(row["weights"]["sha256"]) == 64 for row in rows)
+
+
+def test_labels_are_plain_class_ids_of_the_images_size(finished: Path) -> None:
+    for folder in ("label-1/00000/labels", "refine-1/00000"):
+        for path in (finished / folder).glob("*.png"):
+            with Image.open(path) as image:
+                assert image.mode == "L"
+                labels_HW = np.asarray(image)
+            assert labels_HW.shape == (32, 64)
+            assert set(np.unique(labels_HW)) <= {*range(11), 255}
+
+
+@pytest.mark.parametrize(
+    ("stage", "column", "also"),
+    [("generate", "image", "prompt"), ("label-1", "image", "source_image"), ("refine-1", "image", "source_image")],
+)
+def test_an_artifact_opens_as_a_hugging_face_imagefolder(
+    finished: Path, stage: str, column: str, also: str, tmp_path: Path
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(finished / stage), cache_dir=str(tmp_path))["train"]
+    artifact = Artifact(finished / stage)
+    rows = [(shard, row) for shard in artifact.shard_ids() for row in artifact.rows(shard)]
+    files = {row["id"]: artifact.shard_folder(shard) / row["file_name"] for shard, row in rows}
+    assert len(loaded) == len(files) == 7
+    assert also in loaded.column_names
+    for one in loaded:
+        assert np.array_equal(np.asarray(one[column]), np.asarray(Image.open(files[one["id"]])))
+
+
+def test_scores_are_of_the_label_size_with_their_protocol(finished: Path) -> None:
+    content = json.loads((finished / "evaluate-train" / "scores.json").read_text())
+    assert content["model"] == "train"
+    night = content["results"]["night"]
+    assert sum(map(sum, night["confusion"])) == 3 * 30 * 50
+    assert night["protocol"]["images"] == 3
+    assert 0 <= night["mean_iou"] <= night["pixel_accuracy"] <= 1 or night["mean_iou"] <= 1
+
+
+def test_predictions_of_the_first_images_are_kept_and_shown(finished: Path) -> None:
+    for stage in ("evaluate-train", "evaluate-selftrain-1"):
+        artifact = Artifact(finished / stage)
+        kept = {
+            row["id"]: row.get("prediction_file_name") for shard in artifact.shard_ids() for row in artifact.rows(shard)
+        }
+        assert [id_ for id_, name in kept.items() if name] == [
+            f"{domain}-00000{n}" for domain in ("fog", "night") for n in range(3)
+        ]
+        matrix = np.zeros((11, 12), dtype=int)
+        for row in artifact.rows("night-00000"):
+            with Image.open(artifact.shard_folder("night-00000") / row["prediction_file_name"]) as image:
+                assert image.mode == "L" and image.size == (50, 30)
+                assert np.bincount(np.ravel(image), minlength=11).sum() == 30 * 50
+            for truth, predicted, count in row["cells"]:
+                matrix[truth, predicted] += count
+        assert sum(path.suffix == ".png" for path in artifact.folder.rglob("*")) == 6
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("Prediction of train, right on ") == page.count("Prediction of selftrain-1, right on ") == 6
+
+
+def test_the_trained_model_loads_without_the_weights_it_came_from(finished: Path) -> None:
+    model, info = load_segmenter(finished / "selftrain-1" / "model")
+    assert len(info.class_names) == 11
+    assert not model.training
+
+
+def test_the_same_command_does_nothing_and_changes_nothing(copy_of_finished: Path, clouds: Clouds) -> None:
+    before = output(copy_of_finished)
+    status, out, err = clouds("run", copy_of_finished)
+    assert status == 0
+    assert err.count("up to date") == len(STAGES)
+    assert "selftrain-1" in out
+    after = output(copy_of_finished)
+    before.pop("config.yaml"), after.pop("config.yaml")
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("label.batch_size=5", set()),
+        ("generate.batch_size=1", set()),
+        ("evaluate.batch_size=1", set()),
+        ("train.images_at_once=1", set()),
+        ("train.checkpoint_every=1", set()),
+        ("refine.sam.prompts_per_call=3", set()),
+        ("runtime.workers=1", set()),
+        ("evaluate.short_edge=24", SCORES),
+        ("evaluate.keep_predictions=0", SCORES),
+        (
+            "generate.prompts.balance=[place]",
+            {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"},
+        ),
+        ("repaint.batch_size=1", set()),
+        ("repaint.strength=1", {"repaint", *FROM_ADAPT}),
+        ("repaint.count=6", {"repaint", *FROM_ADAPT}),
+        ("adapt.steps=2", FROM_ADAPT),
+        ("selftrain.steps=3", {"selftrain-1", "evaluate-selftrain-1"}),
+        ("refine.rule.passes=1", {"refine-1", "selftrain-1", "evaluate-selftrain-1"}),
+        ("label.threshold=0.2", {"label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"}),
+        ("generate.guidance=3", {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"}),
+        ("train.loss.num_points=65", set(STAGES) - PAINTED),
+        ("data.sets.fog.seed=1", SCORES),
+        ("evaluate.data=[fog]", SCORES),
+        ("generate.count=8", {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"}),
+        ("runtime.mixed_precision=bf16", set(STAGES) - PAINTED),
+        ("data.sets.source.count=7", {*STAGES} - {"generate"}),
+        ("seed=1", set(STAGES)),
+    ],
+)
+def test_a_changed_value_reruns_what_it_can_affect(
+    finished: Path, clouds: Clouds, change: str, changed: set[str]
+) -> None:
+    said = plan(clouds, finished, change)
+    assert {name for name, line in said.items() if not line.startswith("up to date")} == changed
+
+
+def test_the_plan_names_the_key_and_both_values(finished: Path, clouds: Clouds) -> None:
+    said = plan(clouds, finished, "refine.rule.passes=1")
+    assert "config rule.passes: 2 -> 1" in said["refine-1"]
+    assert "upstream refine-1 changed" in said["selftrain-1"]
+
+
+def test_the_plan_names_changed_weights(copy_of_finished: Path, models: Path, clouds: Clouds, tmp_path: Path) -> None:
+    from clouds.models.tiny_sam import build_tiny_sam
+
+    build_tiny_sam(tmp_path / "other.safetensors", seed=5)
+    said = plan(clouds, copy_of_finished, f"refine.sam.weights={tmp_path / 'other.safetensors'}")
+    assert "input weights.sha256" in said["refine-1"]
+    assert said["label-1"] == "up to date"
+
+
+def test_moved_weights_are_the_same_weights(finished: Path, models: Path, clouds: Clouds, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere.safetensors"
+    moved.write_bytes((models / "sam.safetensors").read_bytes())
+    assert set(plan(clouds, finished, f"refine.sam.weights={moved}").values()) == {"up to date"}
+
+
+def test_status_counts_every_stage(finished: Path, clouds: Clouds) -> None:
+    status, out, _ = clouds("status", finished)
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[3:]] == list(STAGES)
+    assert "7 of 7" in out
+    assert out.count("complete") == len(STAGES)
+
+
+def test_one_stage_runs_with_what_it_needs_and_no_more(models: Path, tmp_path: Path, clouds: Clouds) -> None:
+    from small_run import small_config, write_config
+
+    config = write_config(tmp_path / "c.yaml", small_config(models, tmp_path / "run"))
+    status, _, _ = clouds("generate", config)
+    assert status == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["generate", "report"]
+
+
+def test_labels_do_not_depend_on_the_batch_but_for_stray_pixels(finished: Path, clouds: Clouds, tmp_path: Path) -> None:
+    """The tolerance: at most one grey level in an image, and at most 0.1% of the pixels of a label map."""
+    import shutil
+
+    other = Path(shutil.copytree(finished, tmp_path / "other"))
+    for name in ("generate", "label-1"):
+        shutil.rmtree(other / name)
+    arguments = ("--set", "generate.batch_size=5", "--set", "label.batch_size=1")
+    status, _, _ = clouds("label", other, *arguments)
+    assert status == 0
+    for path in (finished / "generate").rglob("*.png"):
+        same = np.asarray(Image.open(other / path.relative_to(finished)), dtype=int)
+        assert np.abs(same - np.asarray(Image.open(path), dtype=int)).max() <= 1
+    for path in (finished / "label-1").glob("*/labels/*.png"):
+        same = np.asarray(Image.open(other / path.relative_to(finished)))
+        assert (same != np.asarray(Image.open(path))).mean() <= 0.001
+
+
+def test_more_images_leave_those_that_are_made(copy_of_finished: Path, clouds: Clouds) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (copy_of_finished / "generate" / "00000").glob("*.png")}
+    status, _, _ = clouds("label", copy_of_finished, "--set", "generate.count=8")
+    assert status == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (copy_of_finished / "generate" / "00000").glob("*.png")}
+    assert [row["id"] for row in Artifact(copy_of_finished / "label-1").rows("00002")] == ["000006", "000007"]
+    status, _, _ = clouds("label", copy_of_finished, "--set", "generate.count=4")
+    assert status == 0
+    assert [path.name for path in sorted((copy_of_finished / "label-1" / "00001" / "labels").iterdir())] == [
+        "000003.png"
+    ]
+
+
+def test_scores_of_a_model_that_was_replaced_are_not_shown(copy_of_finished: Path, clouds: Clouds) -> None:
+    status, out, _ = clouds("train", copy_of_finished, "--set", "train.steps=4")
+    assert status == 0
+    assert "mIoU" not in out
+    status, out, _ = clouds("status", copy_of_finished)
+    lines = {line.split()[0]: line.split()[-1] for line in out.splitlines()[3:]}
+    assert lines["train"] == "complete"
+    assert lines["evaluate-train"] == "stale"
+    assert "mIoU" not in clouds("report", copy_of_finished)[1]
+
+
+def test_forcing_a_stage_remakes_what_follows_from_it(copy_of_finished: Path, clouds: Clouds) -> None:
+    status, _, err = clouds("run", copy_of_finished, "--force", "generate")
+    assert status == 0
+    kept = STAGES[: STAGES.index("generate")]
+    for name in kept:
+        assert f"{name}: up to date" in err
+    assert err.count("up to date") == len(kept)
+
+
+def test_forcing_touches_nothing_when_the_weights_are_not_there(copy_of_finished: Path, clouds: Clouds) -> None:
+    before = output(copy_of_finished)
+    arguments = ("--force", "generate", "--set", "generate.weights=/no/such/folder")
+    assert clouds("generate", copy_of_finished, *arguments)[0] == 1
+    after = output(copy_of_finished)
+    before.pop("config.yaml"), after.pop("config.yaml"), after.pop(".forcing.json")
+    assert after == before
+
+
+def test_no_round_generates_nothing(models: Path, tmp_path: Path, clouds: Clouds) -> None:
+    from small_run import small_config, write_config
+
+    config = write_config(tmp_path / "c.yaml", small_config(models, tmp_path / "run", rounds=0))
+    assert list(plan(clouds, config)) == ["train", "evaluate-train", "repaint", "adapt", "evaluate-adapt"]

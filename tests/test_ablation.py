@@ -1,0 +1,249 @@
+"""The ablation's rows, stages of its own and tables, at a tiny size: what it makes, does not make again, and prints."""
+
+import importlib
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from small_run import small_config, small_models, write_config
+
+from clouds.config import flatten
+from clouds.data.world import TEST_DOMAINS, VALIDATION_DOMAINS, render_scene
+from clouds.engine.artifact import Artifact
+from clouds.errors import UsageError
+
+SOME = ("source", "raw", "images-2", "bound-instances", "labels")
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+Ablation = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("ablation")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ablation")
+    tree = small_config(small_models(folder / "models"), folder / "unused")
+    return write_config(folder / "small.yaml", {**tree, "rounds": 2})
+
+
+@pytest.fixture
+def ablation(module: ModuleType, config: Path, capsys: pytest.CaptureFixture[str]) -> Ablation:
+    """Runs the benchmark in this process: what it prints."""
+
+    def run(runs: Path, *options: object) -> str:
+        few = ("--config", config, "--count", 2, "--counts", 2, 9)
+        module.main([str(part) for part in (runs, *few, *options)])
+        return capsys.readouterr().out
+
+    return run
+
+
+def benchmark(module: ModuleType, config: Path, runs: Path, *options: object) -> Any:
+    read = module.parse([str(part) for part in (runs, "--config", config, "--counts", 2, 7, 9, *options)])
+    return module.Benchmark(module.read_config(read, 1), read.domains, read.counts)
+
+
+def tables(printed: str) -> list[dict[str, list[str]]]:
+    """The cells of each Markdown table by the first word of its rows, the header's under an empty name."""
+    found = []
+    for block in printed.split("\n\n"):
+        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if "|" in line]
+        if lines:
+            rows = {line[0].partition(" ")[0].strip("`"): line[1:] for line in lines[2:]}
+            found.append({"": lines[0], **rows})
+    return found
+
+
+def scores(runs: Path, seed: int, row: str, domains: str = "validation") -> dict[str, float]:
+    content = json.loads((runs / f"seed-{seed}" / f"{domains}-{row}" / "scores.json").read_text())
+    return {name: 100 * result["mean_iou"] for name, result in content["results"].items()}
+
+
+def unseen(found: dict[str, float], domains: Sequence[str] = VALIDATION_DOMAINS) -> float:
+    return statistics.mean(found[name] for name in domains)
+
+
+def published(run: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in run.glob("*/*/shard.json")}
+
+
+def check_tables(printed: str, runs: Path, rows: Sequence[str], seeds: Sequence[int]) -> None:
+    first = tables(printed)[0]
+    assert first[""] == ["variant", "steps", *VALIDATION_DOMAINS, "mean", "gain", "source heldout"]
+    assert set(first) == {"", *rows}
+    for row in rows:
+        found = [scores(runs, seed, row) for seed in seeds]
+        base = [scores(runs, seed, "source") for seed in seeds]
+        for cell, name in zip(first[row][1:6], VALIDATION_DOMAINS, strict=True):
+            check_cell(cell, [one[name] for one in found])
+        check_cell(first[row][6], [unseen(one) for one in found])
+        if row != "source":
+            check_cell(first[row][7], [unseen(one) - unseen(zero) for one, zero in zip(found, base, strict=True)])
+        check_cell(first[row][8], [one["source_heldout"] for one in found])
+
+
+def check_cell(cell: str, values: list[float]) -> None:
+    mean, _, spread = cell.partition(" ± ")
+    assert float(mean) == pytest.approx(statistics.mean(values), abs=0.051)
+    assert bool(spread) == (len(values) > 1)
+    if spread:
+        assert float(spread) == pytest.approx(statistics.stdev(values), abs=0.051)
+
+
+def test_some_rows_then_nothing_to_do_then_the_table(ablation: Ablation, tmp_path: Path) -> None:
+    printed = ablation(tmp_path, "--seeds", 0, "--rows", *SOME)
+    run = tmp_path / "seed-0"
+    check_tables(printed, tmp_path, SOME[:-1], [0])
+    assert not (run / "generate-many").exists()
+    assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == 0
+
+    made = published(run)
+    assert ablation(tmp_path, "--seeds", 0, "--rows", *SOME) == printed
+    assert published(run) == made
+    assert not (run / ".replaced").exists()
+    assert ablation(tmp_path, "--seeds", 0, "--rows", *SOME, "--table") == printed
+
+    everything = ablation(tmp_path, "--seeds", 0, 1, "--table")
+    check_tables(everything, tmp_path, SOME[:-1], [0])
+    missing = everything.split("Not finished: ")[1]
+    assert "`source` (seed 1)" in missing and "`refined` (seed 0, 1)" in missing and "`labels` (seed 1)" in missing
+    check_the_stages_of_its_own(run)
+    check_quality(tables(printed)[1], run)
+
+
+def check_the_stages_of_its_own(run: Path) -> None:
+    taken, whole = Artifact(run / "generate-2"), Artifact(run / "generate")
+    rows = [row for shard in taken.shard_ids() for row in taken.rows(shard)]
+    assert rows == list(whole.rows("00000"))[:2]
+    assert (run / "generate-2/00000/000001.png").samefile(run / "generate/00000/000001.png")
+
+    web = [row for shard in Artifact(run / "web").shard_ids() for row in Artifact(run / "web").rows(shard)]
+    assert [row["id"] for row in web] == [f"web-{3_000_000 + number}" for number in range(7)]
+    true_HW = render_scene("web", 3_000_004, height=32, width=64).labels_HW
+    assert np.array_equal(read(run / "truth-web/00001/labels/web-3000004.png"), true_HW)
+    instances_HW = read(run / "web/00001/web-3000004.objects.png")
+    raw_HW, labels_HW = (read(run / f"{name}-web/00001/labels/web-3000004.png") for name in ("label", "instances"))
+    for number in np.unique(instances_HW):
+        votes = np.bincount(raw_HW[instances_HW == number])
+        assert set(labels_HW[instances_HW == number]) == {votes.argmax()}
+
+
+def check_quality(table: dict[str, list[str]], run: Path) -> None:
+    assert set(table) == {"", "raw", "refined", "instances"}
+    folders = {"raw": "label-web/{}/labels", "refined": "refine-web/{}", "instances": "instances-web/{}/labels"}
+    for name, folder in folders.items():
+        truth = np.stack([read(path) for path in sorted(run.glob("truth-web/*/labels/*.png"))])
+        found = np.stack([read(path) for path in sorted(run.glob(folder.format("*") + "/*.png"))])
+        ious = [
+            ((truth == one) & (found == one)).sum() / ((truth == one) | (found == one)).sum() for one in set(truth.flat)
+        ]
+        check_cell(table[name][0], [100 * statistics.mean(ious)])
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, config: Path, tmp_path: Path) -> None:
+    found = benchmark(module, config, tmp_path)
+    models = {row: variant.model for row, variant in found.variants.items()}
+    values = {row: dict(flatten(model.config)) for row, model in models.items()}
+    steps = {row: variant.steps for row, variant in found.variants.items()}
+    whole = 5 + 3 + 2 * 4
+
+    assert values["source"]["augment.jitter"] is None
+    assert {key for key in values["source-jitter"] if key.startswith("augment.jitter.")}
+    assert values["frozen"].items() - values["source-jitter"].items() == {("segmenter.backbone.frozen", True)}
+    assert models["scratch"].config.segmenter.backbone.weights == "convnext_atto"
+    for row in ("source-long", "jitter-long", "repainted-long", "round-2"):
+        assert steps[row] == whole
+    for row in ("raw", "refined-1", "refined", "images-2", "images-9", "source-prompts", "bound-labels"):
+        assert steps[row] == steps["refined"] == 5 + 3 + 4
+        assert models[row].start.name == "adapt" and models[row].repainted.name == "repaint"
+    assert steps["unrepainted"] == 5 + 4
+    assert models["unrepainted"].repainted is None
+    assert models["unrepainted-raw"].labels.teacher.name == "train"
+    assert models["refined-1"].labels.config.rule.passes == 1
+    assert models["images-2"].images.images.name == "generate"
+    assert models["images-9"].images.images.config.count == 9
+    assert "images-7" not in models  # that is `refined`
+    assert "a city street at noon" in models["source-prompts"].images.config.prompts.grammar.template
+
+
+def test_stages_come_after_what_they_need_and_bear_names_of_their_own(
+    module: ModuleType, config: Path, tmp_path: Path
+) -> None:
+    found = benchmark(module, config, tmp_path)
+    stages = found.stages(found.rows)
+    names = [stage.name for stage in stages]
+    assert len(set(names)) == len(names)
+    for position, stage in enumerate(stages):
+        for needed in stage.needs:
+            assert needed is stages[names.index(needed.name)]
+            assert names.index(needed.name) < position
+    assert [name for name in names if name.startswith("generate")] == [
+        "generate",
+        "generate-source",
+        "generate-2",
+        "generate-many",
+        "generate-9",
+    ]
+    assert [stage.name for stage in found.stages(["source"])] == ["source", "validation-source"]
+
+
+def test_the_test_domains_are_scored_on_their_own(module: ModuleType, config: Path, tmp_path: Path) -> None:
+    scoring = benchmark(module, config, tmp_path, "--domains", "test", "--count", 5).scoring("refined")
+    assert scoring.name == "test-refined"
+    assert list(scoring.datasets) == [*TEST_DOMAINS, "source_heldout"]
+    assert {len(dataset.ids) for dataset in scoring.datasets.values()} == {5}
+    assert scoring.datasets["source_heldout"].ids[0] == "source-100000"
+    assert scoring.datasets["fog"].image(0).shape == (32, 64, 3)
+
+
+def test_a_cell_has_mean_and_deviation_of_the_seeds_that_are_there(module: ModuleType) -> None:
+    assert module.cell([0.41, None, 0.43]) == "42.0 ± 1.4"
+    assert module.cell([0.41, None]) == "41.0"
+    assert module.cell([None]) == "-"
+    assert module.cell([-0.01, 0.03], module.signed) == "+1.0 ± 2.8"
+
+
+def test_instances_without_a_class_are_ignored(module: ModuleType) -> None:
+    majority = importlib.import_module("ablation_stages").majority_of_instances
+    labels_HW = np.array([[3, 3, 5], [255, 255, 5], [255, 7, 0]], np.uint8)
+    instances_HW = np.array([[1, 1, 1], [4, 4, 300], [300, 300, 300]], np.uint16)
+    wanted_HW = np.array([[3, 3, 3], [255, 255, 0], [0, 0, 0]], np.uint8)
+    assert np.array_equal(majority(labels_HW, instances_HW, 255), wanted_HW)
+
+
+def test_what_cannot_be_is_said(module: ModuleType, config: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no row 'refine'") as raised:
+        module.main([str(tmp_path), "--config", str(config), "--rows", "refine"])
+    assert raised.value.mend == "did you mean 'refined'?"
+    with pytest.raises(UsageError, match="`adapt`"):
+        module.main([str(tmp_path), "--config", str(config), "--set", "adapt=null"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_all_rows_on_two_seeds(ablation: Ablation, module: ModuleType, config: Path, tmp_path: Path) -> None:
+    printed = ablation(tmp_path, "--seeds", 0, 1)
+    rows = list(benchmark(module, config, tmp_path, "--counts", 2, 9).variants)
+    check_tables(printed, tmp_path, rows, [0, 1])
+    by_count = tables(printed)[1]
+    assert list(by_count) == ["", "2", "7", "9"]
+    check_cell(by_count["7"][0], [unseen(scores(tmp_path, seed, "refined")) for seed in (0, 1)])
+    assert "Not finished" not in printed
+    assert ablation(tmp_path, "--seeds", 0, 1, "--table") == printed

@@ -1,0 +1,42 @@
+"""Started by `torchrun` with the folders of a tiny CLIP and of the results: what the processes train together.
+
+The cases together hold what can go wrong between processes: shares of unequal size, several forward passes before the
+gradients meet, a parameter that no loss reaches, an image without labels and one that only one process meets unread.
+"""
+
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+from small_training import Faulty, draws_of, place_at, scores, small_config, small_segmenter, world
+from torch import nn
+
+from clouds.engine.atomic import write_json
+from clouds.engine.runtime import Runtime
+from clouds.engine.settings import RuntimeConfig
+from clouds.training.segmentation import train_segmenter
+
+CASES = {"unfrozen": {"frozen": False, "images_at_once": 1}, "frozen": {"frozen": True, "images_at_once": None}}
+
+
+def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
+    """Three steps; the weights and what was passed over, as each process sees it."""
+    case = CASES[name]
+    model = small_segmenter(clip, frozen=bool(case["frozen"]))
+    model.head.add_module("spare", nn.Linear(2, 2).requires_grad_(True))
+    nn.init.ones_(model.head.spare.weight)
+    nn.init.ones_(model.head.spare.bias)
+    draws = draws_of(Faulty(world(6), unreadable=[1], unlabelled=[4]))
+    config = small_config(
+        batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=case["images_at_once"]
+    )
+    skipped = train_segmenter(model, draws, config, place_at(folder / name, runtime), backbone_lr_multiplier=0.5)
+    save_file({"scores": scores(model), **model.state_dict()}, folder / name / f"rank-{runtime.rank}.safetensors")
+    write_json(folder / name / f"rank-{runtime.rank}.json", {"skipped": skipped})
+
+
+if __name__ == "__main__":
+    runtime = Runtime(RuntimeConfig(device="cpu"))
+    for name in CASES:
+        train_case(name, Path(sys.argv[1]), Path(sys.argv[2]), runtime)
+    runtime.close()
