@@ -128,6 +128,8 @@ def test_a_second_run_on_the_folder_stops_and_says_who_holds_it(models: Path, tm
     config, run_dir = slow_training(models, tmp_path)
     process = start("train", config)
     wait_for(run_dir / "train" / ".work" / "model" / "checkpoints" / "step-00000005", process)
+    # it stands still, so that it cannot be done before the second has begun
+    process.send_signal(signal.SIGSTOP)
     second, message = finish(start("train", config))
     assert second == 1
     assert f"held by another run: process {process.pid}" in message
