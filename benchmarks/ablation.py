@@ -17,9 +17,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from ablation_rows import BASELINE, DOMAINS, QUALITY, Benchmark, source_set
+from ablation_rows import BASELINE, DOMAINS, QUALITY, Benchmark, Quality, source_set
 from pydantic import PrivateAttr
 
 from clouds.assembly import find_config
@@ -28,11 +27,9 @@ from clouds.data.samples import Dataset
 from clouds.data.table import DataTable
 from clouds.engine.interrupt import Interrupted
 from clouds.engine.planning import current_stages
-from clouds.engine.stage import Stage
 from clouds.errors import CloudsError, UsageError, nearest
 from clouds.report.tables import ModelScores, markdown, mean, percent, scores_of, signed
 from pipelines import full
-from pipelines.evaluate import Evaluate
 
 HELDOUT = "source_heldout"
 FIRST_HELDOUT = 100_000
@@ -71,22 +68,6 @@ def read_config(options: argparse.Namespace, seed: int) -> full.Config:
     return config.model_copy(update=changes)
 
 
-class Announced:
-    """A scoring stage that says what it found once it is done; else it is the stage it stands for."""
-
-    def __init__(self, stage: Evaluate, benchmark: Benchmark, row: str) -> None:
-        self._stage, self._benchmark, self._row = stage, benchmark, row
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stage, name)
-
-    def finish(self) -> None:
-        self._stage.finish()
-        [found] = scores_of([self._stage.artifact])
-        value = percent(self._benchmark.mean_unseen(found))
-        print(f"{self._benchmark.name}: {self._row} has {value} on the unseen domains", file=sys.stderr)
-
-
 def bring_up_to_date(benchmarks: Sequence[Benchmark], rows: Sequence[str]) -> bool:
     """Make all that the rows need, seed after seed; whether this process is the one that speaks."""
     from clouds.engine.interrupt import raise_on_signals
@@ -101,14 +82,8 @@ def bring_up_to_date(benchmarks: Sequence[Benchmark], rows: Sequence[str]) -> bo
     try:
         for benchmark in benchmarks:
             config = benchmark.config
-            scoring = {stage.name: row for row in rows if row != QUALITY for stage in [benchmark.scoring(row)]}
-            stages = [
-                cast(Stage, Announced(cast(Evaluate, stage), benchmark, scoring[stage.name]))
-                if stage.name in scoring
-                else stage
-                for stage in benchmark.stages(rows)
-            ]
-            run_stages(stages, config.folder, runtime, Orders(max_failures=config.max_failures), dump_yaml(config))
+            orders = Orders(max_failures=config.max_failures)
+            run_stages(benchmark.stages(rows), config.folder, runtime, orders, dump_yaml(config))
         return runtime.is_main
     finally:
         runtime.close()
@@ -120,7 +95,7 @@ class Findings:
 
     benchmark: Benchmark
     scores: Mapping[str, ModelScores]
-    labels: Mapping[str, float]
+    labels: Mapping[str, Quality]
 
     @classmethod
     def of(cls, benchmark: Benchmark, rows: Sequence[str]) -> "Findings":
@@ -164,21 +139,35 @@ def report(findings: Sequence[Findings], rows: Sequence[str]) -> str:
         parts.append(markdown(["generated images", "mean of unseen domains"], cells))
     labels = [key for key in benchmark.web_labels if any(key in found.labels for found in findings)]
     if labels:
-        cells = [[key, cell(found.labels.get(key) for found in findings)] for key in labels]
-        parts.append(markdown(["pseudo-labels of web scenes", "mIoU"], cells))
+        header = ["pseudo-labels of web scenes", "mIoU", "of the labelled pixels", "labelled"]
+        parts.append(markdown(header, [_quality_line(key, findings) for key in labels]))
     missing = [text for row in rows if (text := _missing(row, findings))]
     if missing:
         parts.append(f"Not finished: {'; '.join(missing)}.\n")
     return "\n".join(parts)
 
 
+def _quality_line(key: str, findings: Sequence[Findings]) -> list[str]:
+    there = [found.labels[key] for found in findings if key in found.labels]
+    values = [[one.mean_iou, one.mean_iou_labelled, one.labelled] for one in there]
+    return [key, *(cell(column) for column in zip(*values, strict=True))]
+
+
 def _rows_table(findings: Sequence[Findings], rows: Sequence[str]) -> str:
     benchmark = findings[0].benchmark
-    header = ["variant", "steps", *benchmark.unseen, "mean", "gain", HELDOUT.replace("_", " ")]
+    header = [
+        "variant",
+        "steps",
+        "generated images drawn",
+        *benchmark.unseen,
+        "mean",
+        "gain",
+        HELDOUT.replace("_", " "),
+    ]
     lines = []
     for row in rows:
         variant = benchmark.variants[row]
-        line = [f"`{row}` {variant.what}", f"{variant.steps:,}"]
+        line = [f"`{row}` {variant.what}", f"{variant.steps:,}", f"{variant.generated_draws:,}"]
         line += [cell(found.on(row, name) for found in findings) for name in benchmark.unseen]
         line.append(cell(found.mean(row) for found in findings))
         line.append("-" if row == BASELINE else cell((found.gain(row) for found in findings), signed))
@@ -197,19 +186,42 @@ def _missing(row: str, findings: Sequence[Findings]) -> str:
     return f"`{row}` (seed {', '.join(map(str, seeds))})" if seeds else ""
 
 
+def natural(text: str) -> int:
+    """A whole number from 0 up; `ValueError` for any other text, which `argparse` reports."""
+    return _at_least(0, int(text))
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up; as `natural`."""
+    return _at_least(1, int(text))
+
+
+def _at_least(least: int, number: int) -> int:
+    if number < least:
+        raise ValueError(number)
+    return number
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="where the run folders go, one for each seed")
     parser.add_argument("--config", default="demo", help="a YAML file, a run's folder, or the name of one that ships")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=natural, nargs="+", default=[0, 1, 2], metavar="SEED")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="laid over the config"
     )
     parser.add_argument("--domains", choices=list(DOMAINS), default="validation", help="those that are scored")
-    parser.add_argument("--count", type=int, default=100, help="scenes of each domain that are scored")
     parser.add_argument(
-        "--counts", type=int, nargs="*", default=list(COUNTS), help="numbers of generated images; the same each time"
+        "--count", type=positive, default=100, metavar="N", help="scenes of each domain that are scored"
+    )
+    parser.add_argument(
+        "--counts",
+        type=positive,
+        nargs="*",
+        default=list(COUNTS),
+        metavar="N",
+        help="numbers of generated images; the same each time",
     )
     parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help=f"these only; {QUALITY}: the last table")
     parser.add_argument("--table", action="store_true", help="make nothing: print what is finished")
@@ -233,6 +245,8 @@ if __name__ == "__main__":
     try:
         main()
     except CloudsError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
     except Interrupted as error:
-        sys.exit(f"{error}; the same command goes on from here")
+        print(f"{error}; the same command goes on from here", file=sys.stderr)
+        sys.exit(128 + error.signum)

@@ -3,13 +3,16 @@
 The method itself is `pipelines.full`, as any run has it; each row leaves out, adds or replaces one thing.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from ablation_stages import First, FirstConfig, Labels, SceneLabels, label_files, majority_of_instances
+from open_clip.constants import HF_CONFIG_NAME
 
 from clouds.data.images import read_labels
 from clouds.data.prompts import PromptsConfig
@@ -24,15 +27,13 @@ from pipelines import full
 from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
 from pipelines.evaluate import Evaluate
 from pipelines.parts import Parts
-from pipelines.selftrain import Selftrain
+from pipelines.selftrain import Selftrain, SelftrainConfig
 from pipelines.train import Train
 
 DOMAINS = {"validation": VALIDATION_DOMAINS, "test": TEST_DOMAINS}
 FIRST_WEB = 3_000_000
 """The number of the first rendered scene: the foundation models have seen lower ones only."""
 SOURCE_PROMPTS = "assets:prompts/miniature_source.yaml"
-TRUNK = "convnext_atto"
-"""The architecture of the miniature's CLIP."""
 ROUNDS = 3
 """Rounds there are rows for, at least."""
 BASELINE = "source"
@@ -52,12 +53,26 @@ class Variant:
         """Steps its segmenter was trained for, over all stages it came through."""
         return sum(training.config.steps for training in self._trainings())
 
+    @property
+    def generated_draws(self) -> int:
+        """How often a generated image was drawn for its segmenter, over all stages it came through."""
+        return round(sum(_draws_of_generated(training) for training in self._trainings()))
+
     def _trainings(self) -> Iterator[Train | Selftrain]:
         stage = self.model
         while isinstance(stage, Selftrain):
             yield stage
             stage = stage.start
         yield cast(Train, stage)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good labels are: mIoU over all pixels, an unlabelled one being wrong; over the labelled; their share."""
+
+    mean_iou: float
+    mean_iou_labelled: float
+    labelled: float
 
 
 class Benchmark:
@@ -76,8 +91,9 @@ class Benchmark:
             **self._baselines(),
             **self._repainting(),
             **self._labelling(),
-            **self._imagery(),
             **self._bounds(),
+            **self._content(),
+            **self._numbers(),
         }
 
     @property
@@ -111,15 +127,16 @@ class Benchmark:
         """The mean of a model's mIoU over the unseen domains."""
         return mean(found.mean_iou(name) for name in self.unseen)
 
-    def quality(self, labels: Stage) -> float:
-        """The mIoU of labels of the `web` scenes against the true ones."""
+    def quality(self, labels: Stage) -> Quality:
+        """How good labels of the `web` scenes are, beside the true ones."""
         label_map = self._parts.label_map
         total = np.zeros((label_map.num_classes, label_map.num_classes + 1), dtype=np.int64)
         truth = dict(label_files(self.truth.artifact))
         for item, path in label_files(labels.artifact):
             pair = read_labels(path), read_labels(truth[item])
             total += confusion_matrix(*pair, label_map.num_classes, label_map.ignore)
-        return scores(total).mean_iou
+        labelled = total[:, :-1]
+        return Quality(scores(total).mean_iou, scores(labelled).mean_iou, float(labelled.sum() / total.sum()))
 
     @cached_property
     def web(self) -> Stage:
@@ -168,7 +185,8 @@ class Benchmark:
         plain = train.model_copy(update={"augment": train.augment.model_copy(update={"jitter": None})})
         long = {"steps": train.steps + self.adapting.steps + self.config.rounds * self.config.selftrain.steps}
         # a random backbone has nothing to keep: it learns as fast as the head, whatever a pretrained one does
-        scratch = {"weights": TRUNK, "pretrained": None, "revision": None, "frozen": False, "lr_multiplier": 1.0}
+        trunk = trunk_of(train.segmenter.backbone.weights)
+        scratch = {"weights": trunk, "pretrained": None, "revision": None, "frozen": False, "lr_multiplier": 1.0}
 
         def with_backbone(**values: Any) -> Any:
             backbone = train.segmenter.backbone.model_copy(update=values)
@@ -206,8 +224,10 @@ class Benchmark:
         label = parts.label("label-unrepainted", config.label, images, method["train"])
         refine = parts.refine("refine-unrepainted", config.refine, images, label)
 
+        as_long = config.selftrain.model_copy(update={"steps": self.adapting.steps + config.selftrain.steps})
+
         def unrepainted(name: str, labels: Stage) -> Stage:
-            return parts.selftrain(name, config.selftrain, method["train"], labelled=(images, labels))
+            return parts.selftrain(name, as_long, method["train"], labelled=(images, labels))
 
         more = {f"round-{number}": method[f"selftrain-{number}"] for number in range(2, max(ROUNDS, config.rounds) + 1)}
         return {
@@ -219,18 +239,29 @@ class Benchmark:
             "unrepainted-raw": Variant("the same, raw pseudo-labels", unrepainted("unrepainted-raw", label)),
         }
 
-    def _imagery(self) -> dict[str, Variant]:
-        """Rows whose round has other generated images, or another number of them."""
+    def _content(self) -> dict[str, Variant]:
+        """The method under prompts of what the source shows already: does content help, or any painting?"""
         config, parts = self.config, self._parts
+        assert config.repaint is not None
         prompts = PromptsConfig.model_validate({"grammar": SOURCE_PROMPTS})
-        plain = parts.generate("generate-source", config.generate.model_copy(update={"prompts": prompts}))
-        variants = {"source-prompts": Variant("prompts of what the source has", self._refined("source-prompts", plain))}
-        many = config.generate.model_copy(update={"count": max(self.counts, default=1)})
+        repaint = parts.repaint("repaint-plain", config.repaint.model_copy(update={"prompts": prompts}))
+        generate = parts.generate("generate-plain", config.generate.model_copy(update={"prompts": prompts}))
+        train = self._method["train"]
+        adapt = parts.selftrain("repainted-plain", self.adapting, train, repainted=repaint, kind="adapt")
+        return {
+            "repainted-plain": Variant("repainted under prompts of what the source has", adapt),
+            "plain": Variant("and generated under them", self._refined("plain", generate, adapt, repaint)),
+        }
+
+    def _numbers(self) -> dict[str, Variant]:
+        """Rows whose round has another number of generated images."""
+        many = self.config.generate.model_copy(update={"count": max(self.counts, default=1)})
         # as `generate` and more: of those that are in both, each is the same image
-        more = parts.generate("generate-many", many)
+        more = self._parts.generate("generate-many", many)
+        variants = {}
         for count in self.counts:
-            all_ = self._method["generate"] if count < config.generate.count else more
-            images = First(parts.artifact(f"generate-{count}"), FirstConfig(count=count), all_)
+            all_ = self._method["generate"] if count < self.config.generate.count else more
+            images = First(self._parts.artifact(f"generate-{count}"), FirstConfig(count=count), all_)
             variants[f"images-{count}"] = Variant(f"{count} images", self._refined(f"images-{count}", images))
         return variants
 
@@ -243,14 +274,39 @@ class Benchmark:
             for key, stage in labels.items()
         }
 
-    def _round(self, name: str, images: Stage, labels: Stage) -> Stage:
-        start, repainted = self._method["adapt"], self._method["repaint"]
-        return self._parts.selftrain(name, self.config.selftrain, start, labelled=(images, labels), repainted=repainted)
+    def _round(
+        self, name: str, images: Stage, labels: Stage, start: Stage | None = None, repainted: Stage | None = None
+    ) -> Stage:
+        return self._parts.selftrain(
+            name,
+            self.config.selftrain,
+            start or self._method["adapt"],
+            labelled=(images, labels),
+            repainted=repainted or self._method["repaint"],
+        )
 
-    def _refined(self, name: str, images: Stage) -> Stage:
-        label = self._parts.label(f"label-{name}", self.config.label, images, self._method["adapt"])
+    def _refined(self, name: str, images: Stage, start: Stage | None = None, repainted: Stage | None = None) -> Stage:
+        label = self._parts.label(f"label-{name}", self.config.label, images, start or self._method["adapt"])
         refine = self._parts.refine(f"refine-{name}", self.config.refine, images, label)
-        return self._round(name, images, refine)
+        return self._round(name, images, refine, start, repainted)
+
+
+def _draws_of_generated(training: Train | Selftrain) -> float:
+    config = training.config
+    if not isinstance(training, Selftrain) or training.labels is None or not isinstance(config, SelftrainConfig):
+        return 0.0
+    repainted = config.repainted_weight if training.repainted is not None else 0.0
+    total = sum(config.data.values()) + repainted + config.generated_weight
+    return config.steps * config.batch_size * config.generated_weight / total
+
+
+def trunk_of(weights: str) -> str:
+    """The architecture of a CLIP's image tower, by the folder of its weights, or by the name it is given by."""
+    description = Path(weights) / HF_CONFIG_NAME
+    if not description.is_file():
+        return weights
+    vision = json.loads(description.read_text(encoding="utf-8"))["model_cfg"]["vision_cfg"]
+    return str(vision["timm_model_name"])
 
 
 def source_set(config: full.Config) -> WorldConfig:

@@ -82,17 +82,25 @@ def published(run: Path) -> dict[str, int]:
 
 def check_tables(printed: str, runs: Path, rows: Sequence[str], seeds: Sequence[int]) -> None:
     first = tables(printed)[0]
-    assert first[""] == ["variant", "steps", *VALIDATION_DOMAINS, "mean", "gain", "source heldout"]
+    assert first[""] == [
+        "variant",
+        "steps",
+        "generated images drawn",
+        *VALIDATION_DOMAINS,
+        "mean",
+        "gain",
+        "source heldout",
+    ]
     assert set(first) == {"", *rows}
     for row in rows:
         found = [scores(runs, seed, row) for seed in seeds]
         base = [scores(runs, seed, "source") for seed in seeds]
-        for cell, name in zip(first[row][1:6], VALIDATION_DOMAINS, strict=True):
+        for cell, name in zip(first[row][2:7], VALIDATION_DOMAINS, strict=True):
             check_cell(cell, [one[name] for one in found])
-        check_cell(first[row][6], [unseen(one) for one in found])
+        check_cell(first[row][7], [unseen(one) for one in found])
         if row != "source":
-            check_cell(first[row][7], [unseen(one) - unseen(zero) for one, zero in zip(found, base, strict=True)])
-        check_cell(first[row][8], [one["source_heldout"] for one in found])
+            check_cell(first[row][8], [unseen(one) - unseen(zero) for one, zero in zip(found, base, strict=True)])
+        check_cell(first[row][9], [one["source_heldout"] for one in found])
 
 
 def check_cell(cell: str, values: list[float]) -> None:
@@ -151,6 +159,7 @@ def check_quality(table: dict[str, list[str]], run: Path) -> None:
             ((truth == one) & (found == one)).sum() / ((truth == one) | (found == one)).sum() for one in set(truth.flat)
         ]
         check_cell(table[name][0], [100 * statistics.mean(ious)])
+        check_cell(table[name][2], [100 * (found != 255).mean()])
 
 
 def read(path: Path) -> np.ndarray:
@@ -167,20 +176,27 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
     assert values["source"]["augment.jitter"] is None
     assert {key for key in values["source-jitter"] if key.startswith("augment.jitter.")}
     assert values["frozen"].items() - values["source-jitter"].items() == {("segmenter.backbone.frozen", True)}
-    assert models["scratch"].config.segmenter.backbone.weights == "convnext_atto"
+    assert models["scratch"].config.segmenter.backbone.weights == "test_convnext"
     for row in ("source-long", "jitter-long", "repainted-long", "round-2"):
         assert steps[row] == whole
-    for row in ("raw", "refined-1", "refined", "images-2", "images-9", "source-prompts", "bound-labels"):
+    for row in ("raw", "refined-1", "refined", "images-2", "images-9", "bound-labels"):
         assert steps[row] == steps["refined"] == 5 + 3 + 4
         assert models[row].start.name == "adapt" and models[row].repainted.name == "repaint"
-    assert steps["unrepainted"] == 5 + 4
+    assert steps["unrepainted"] == steps["plain"] == steps["refined"]
     assert models["unrepainted"].repainted is None
     assert models["unrepainted-raw"].labels.teacher.name == "train"
     assert models["refined-1"].labels.config.rule.passes == 1
     assert models["images-2"].images.images.name == "generate"
     assert models["images-9"].images.images.config.count == 9
     assert "images-7" not in models  # that is `refined`
-    assert "a city street at noon" in models["source-prompts"].images.config.prompts.grammar.template
+    plain = models["plain"]
+    assert plain.start is models["repainted-plain"] and plain.labels.labels.teacher is plain.start
+    for painted in (plain.images, plain.repainted):
+        assert "a city street at noon" in painted.config.prompts.grammar.template
+    weights = {"source": 1.0, "repainted": 1.0, "generated": 1.0}
+    draws = 4 * 2 * weights["generated"] / sum(weights.values())
+    assert found.variants["round-2"].generated_draws == round(2 * draws)
+    assert found.variants["repainted"].generated_draws == 0
 
 
 def test_stages_come_after_what_they_need_and_bear_names_of_their_own(
@@ -196,7 +212,7 @@ def test_stages_come_after_what_they_need_and_bear_names_of_their_own(
             assert names.index(needed.name) < position
     assert [name for name in names if name.startswith("generate")] == [
         "generate",
-        "generate-source",
+        "generate-plain",
         "generate-2",
         "generate-many",
         "generate-9",
