@@ -75,8 +75,8 @@ def check_pairs(
         raise CloudsError(
             f"data set {name!r}: {len(lacking)} of {len(ids)} images have no label file, such as {shown}",
             mend
-            or f"add the label (such as {lacking[0].replace('__', '/')}*.png), take the image out, or set `image_suffix` "
-            f"and `label_suffix`; label files found: {', '.join(sorted(labels.values())[:2])}",
+            or f"add the label (such as {lacking[0].replace('__', '/')}*.png), take the image out, or set "
+            f"`image_suffix` and `label_suffix`; label files found: {', '.join(sorted(labels.values())[:2])}",
         )
 
 
@@ -88,7 +88,7 @@ def listed(what: str, names_file: Path, images: Mapping[str, str], name_suffix: 
     `CloudsError` for a file that cannot be read, a name of no image and a name of several.
     """
     try:
-        lines = [line.strip() for line in names_file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in names_file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise CloudsError(f"{what}: {names_file}: {error}", "give a text file with one name a line") from error
     ids_by_end = _ids_by_end(images, name_suffix)
@@ -102,11 +102,13 @@ def listed(what: str, names_file: Path, images: Mapping[str, str], name_suffix: 
             raise CloudsError(f"{what}: {line!r} in {names_file} names {len(matches)} images", "give more of its path")
         else:
             found.add(matches[0])
-    if unknown or not found:
-        shown = f"lists {len(unknown)} names of no image, such as {unknown[0]!r}" if unknown else "lists no names"
-        known = [os.path.basename(path) for path in images.values()]
+    if not found and not unknown:
+        raise CloudsError(f"{what}: {names_file} lists no names", "give at least one")
+    if unknown:
+        known = [_bare(os.path.basename(path), name_suffix) for path in images.values()]
         raise CloudsError(
-            f"{what}: {names_file} {shown}", nearest(os.path.basename(unknown[0]) if unknown else "", known, shown=3)
+            f"{what}: {names_file} lists {len(unknown)} names of no image, such as {unknown[0]!r}",
+            nearest(_bare(os.path.basename(unknown[0]), name_suffix), known, shown=_SHOWN),
         )
     return sorted(found)
 

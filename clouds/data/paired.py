@@ -104,9 +104,8 @@ class PairedFiles:
 
     def _unknown_ids(self, path: str | Path, stored: NDArray[np.integer[Any]]) -> InputError:
         ids, counts = np.unique(stored, return_counts=True)
-        shown = ", ".join(
-            f"{shown_id(id_)} ({count} pixels)" for id_, count in list(zip(ids, counts, strict=True))[:_SHOWN]
-        )
+        pairs = list(zip(ids.tolist(), counts.tolist(), strict=True))
+        shown = ", ".join(f"{shown_id(id_)} ({count} pixels)" for id_, count in pairs[:_SHOWN])
         more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
         return InputError(
             f"labels {path} hold ids that are no class of data set {self.name!r}: {shown}{more}",
