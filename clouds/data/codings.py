@@ -3,6 +3,7 @@
 Each gives stored ids, integer [H, W], as `read_labels` does. They do not know what the ids stand for.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from clouds.data.images import check_lossless, opened, read_labels
+from clouds.data.images import LabelReader, check_lossless, opened, read_labels
 from clouds.data.label_maps import Color
 from clouds.errors import InputError
 
@@ -124,6 +125,13 @@ class PolygonLabels:
 def shown_id(id_: int) -> str:
     """A stored id as a user knows it: its number, or the colour it stands for."""
     return f"colour ({id_ >> 16 & 255}, {id_ >> 8 & 255}, {id_ & 255})" if id_ >= COLOR_IDS else str(id_)
+
+
+def reader_stamp(read: LabelReader) -> str:
+    """What changes when a reader gives other ids for the same file: a function's name, else a hash of its values."""
+    if isinstance(read, (ColorLabels, PolygonLabels)):
+        return f"{type(read).__name__} {hashlib.blake2b(repr(read).encode(), digest_size=8).hexdigest()}"
+    return getattr(read, "__name__", type(read).__name__)
 
 
 def _read_json(path: str | Path) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clouds.data.codings import shown_id
+from clouds.data.codings import reader_stamp, shown_id
 from clouds.data.images import LabelReader, image_size, read_image, read_labels
 from clouds.data.labels import UNKNOWN, LabelLookup
 from clouds.errors import InputError
@@ -84,9 +84,10 @@ class PairedFiles:
         return " ".join(_file_stamp(path) for path in paths)
 
     def identity(self) -> Mapping[str, Any]:
-        """How stored ids become the run's, and the size images are brought to."""
+        """How stored ids are read and become the run's, and the size images are brought to."""
         ids = self.lookup.stamp() if self.labelled else None
-        return {"type": "files", "ids": ids, "resize": None if self.resize is None else list(self.resize)}
+        read = {} if self.read is read_labels or not self.labelled else {"read": reader_stamp(self.read)}
+        return {"type": "files", "ids": ids, "resize": None if self.resize is None else list(self.resize), **read}
 
     def _label_path(self, index: int) -> str | Path:
         if self.labels_at is None:

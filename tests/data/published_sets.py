@@ -22,9 +22,10 @@ LABEL_IDS = np.array([[7, 8, 11, 23, 33, 4]] * 4, np.uint8)
 """The same pixels as `TRAIN_IDS` in Cityscapes' own ids; 4 is `static`."""
 
 
-def opened(kind: str, root: Path, classes: Any = "cityscapes19", **values: Any) -> PairedFiles:
+def opened(kind: str, root: Path, run: Any = "cityscapes19", **values: Any) -> PairedFiles:
+    """A data set of this type, for a run of these classes."""
     sets = {"set": {"type": kind, "root": str(root), **values}}
-    data = validate(DataTable, {"classes": classes, "sets": sets}, "run.yaml").open("set")
+    data = validate(DataTable, {"classes": run, "sets": sets}, "run.yaml").open("set")
     assert isinstance(data, PairedFiles)
     return data
 

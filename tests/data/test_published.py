@@ -86,6 +86,9 @@ def test_cityscapes(tmp_path: Path) -> None:
     data = opened("cityscapes", tmp_path, split="val")
     assert data.ids == ["lindau__lindau_000000_000019"]
     assert as_list(data.labels(0)) == as_list(TRAIN_IDS)
+    names = {"image_suffix": "_leftImg8bit", "label_suffix": "_gtFine_labelIds", "classes": "cityscapes34"}
+    folder = opened("folder", tmp_path, images="leftImg8bit/val", labels="gtFine/val", **names)
+    assert data.identity() == folder.identity(), "a type is a short way to say a folder"
     assert opened("cityscapes", tmp_path).ids == ["ulm__ulm_000001_000019"], "train, where no split is asked for"
 
 
@@ -146,7 +149,7 @@ def test_mapillary_names_are_read_from_its_config(tmp_path: Path) -> None:
     entries = [{"name": name, "readable": name.title(), "color": [1, 2, 3]} for name in names]
     (tmp_path / "config_v2.0.json").write_text(json.dumps({"labels": entries, "version": "2.0"}))
     assert as_list(opened("mapillary_v2.0", tmp_path).labels(0)) == [0, 10, 255, 0, 10, 255]
-    data = opened("mapillary_v2.0", tmp_path, classes=["airship", "road"])
+    data = opened("mapillary_v2.0", tmp_path, run=["airship", "road"])
     assert as_list(data.labels(0)) == [1, 255, 0, 1, 255, 0]
     assert data.unmatched == ("nature--sky",)
     (tmp_path / "config_v2.0.json").write_text('{"labels": [1]}')
@@ -245,23 +248,30 @@ def put_camvid(root: Path) -> None:
 
 def test_camvid_in_colors(tmp_path: Path) -> None:
     put_camvid(tmp_path)
-    data = opened("camvid", tmp_path, classes="camvid11")
+    data = opened("camvid", tmp_path, run="camvid11")
     assert data.ids == ["0001TP_006690"]
     # sky, Bridge, LaneMkgsNonDriv, Wall, Truck_Bus, Void
     assert as_list(data.labels(0)) == [0, 1, 3, 1, 8, 255]
     assert as_list(opened("camvid", tmp_path).labels(0)) == [10, 255, 0, 3, 255, 255]
-    assert as_list(opened("camvid", tmp_path, classes=["Truck Bus", "wall"]).labels(0)) == [255, 255, 255, 1, 0, 255]
+    assert as_list(opened("camvid", tmp_path, run=["Truck Bus", "wall"]).labels(0)) == [255, 255, 255, 1, 0, 255]
 
 
 def test_camvid_colors_are_read_from_its_file(tmp_path: Path) -> None:
     put_camvid(tmp_path)
     lines = ["128 128 128\t\tSky", "0 128 64\tBridge", "192 0 64 Airship", "64 192 0 Wall", "192 128 192 Truck_Bus", ""]
     (tmp_path / "label_colors.txt").write_text("\n".join(lines))
-    data = opened("camvid", tmp_path, classes=["airship", "sky"])
+    data = opened("camvid", tmp_path, run=["airship", "sky"])
     with pytest.raises(InputError, match=r"colour \(0, 0, 0\) \(4 pixels\)"):
         data.labels(0)
     (tmp_path / "label_colors.txt").write_text("\n".join([*lines, "0 0 0 Void"]))
-    assert as_list(opened("camvid", tmp_path, classes=["airship", "sky"]).labels(0)) == [1, 255, 0, 255, 255, 255]
+    assert as_list(opened("camvid", tmp_path, run=["airship", "sky"]).labels(0)) == [1, 255, 0, 255, 255, 255]
+    before = opened("camvid", tmp_path).identity()
+    swapped = [*lines, "0 0 0 Void"]
+    swapped[0], swapped[3] = "64 192 0 Sky", "128 128 128 Wall"
+    (tmp_path / "label_colors.txt").write_text("\n".join(swapped))
+    after = opened("camvid", tmp_path).identity()
+    assert after["ids"] == before["ids"], "the classes have the ids they had"
+    assert after != before, "but the colours of others"
     (tmp_path / "label_colors.txt").write_text("1 2 Sky")
     with pytest.raises(CloudsError, match="line 1"):
         opened("camvid", tmp_path)
@@ -282,7 +292,7 @@ def test_camvid_copies_with_11_classes(tmp_path: Path) -> None:
     assert as_list(opened("camvid", tmp_path / "segnet", split="train").labels(0)) == [10, 1, 8, 12, 255, 255]
     put_image(tmp_path / "folders/val/images/1.png")
     put_ids(tmp_path / "folders/val/labels/1.png", ids)
-    data = opened("camvid", tmp_path / "folders", split="val", classes="camvid11")
+    data = opened("camvid", tmp_path / "folders", split="val", run="camvid11")
     assert as_list(data.labels(0)) == [0, 4, 5, 10, 255, 255]
     put_image(tmp_path / "kaggle/val/1.png")
     put_colors(tmp_path / "kaggle/val_labels/1_L.png", [CAMVID_COLORS] * 4)
@@ -294,7 +304,7 @@ def test_camvid_copies_with_11_classes(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="the CamVid photographs are not here: shared/data/camvid")
 def test_camvid_photographs_open_in_one_line() -> None:
-    data = opened("camvid", CAMVID, split="test", classes="camvid11")
+    data = opened("camvid", CAMVID, split="test", run="camvid11")
     assert len(data.ids) == 32
     assert set(np.unique(data.labels(0)).tolist()) <= {*range(11), 255}
 
@@ -380,3 +390,12 @@ def test_limit_resize_and_broken_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="damaged or cut off"):
         data.labels(0)
+
+
+def test_the_documentation_has_every_data_set_with_its_source() -> None:
+    text = (Path(__file__).parents[2] / "docs/datasets.md").read_text(encoding="utf-8")
+    for kind, preset in PRESETS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{kind}` |"))
+        address = next(word.rstrip(",") for word in preset.source.split() if word.startswith("http"))
+        assert address in row
+        assert f"**{preset.split or 'all'}**" in row
