@@ -19,6 +19,7 @@ setup(
         "assets.prompts",
         "clouds",
         "clouds.data",
+        "clouds.data.published",
         "clouds.data.world",
         "clouds.engine",
         "clouds.models",

@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clouds.config import apply_overrides, load_tree, shipped_configs, validate
 from clouds.engine.settings import RunConfig
@@ -50,18 +51,26 @@ def assemble(config: str, overrides: Sequence[str] = ()) -> Assembly:
     `config` is the path of a YAML file, the name of a config that ships with the tool, or a run's folder.
     Raises `UsageError` for anything in it that cannot be.
     """
-    path = find_config(config)
-    tree = load_tree(path)
-    if path.parent == Path(config).expanduser():
-        # a run that was moved, or is looked at from elsewhere, is the run that lies there
-        tree["run_dir"] = str(path.parent.resolve())
-    tree = apply_overrides(tree, overrides)
+    path, tree = read_config(config, overrides)
     name = str(tree.get("pipeline", "full"))
     if name not in assemblies():
         raise UsageError(f"{path}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
     module = importlib.import_module(f"{PACKAGE}.{name}")
     validated = validate(module.Config, tree, str(path))
     return Assembly(validated, tuple(module.build(validated)))
+
+
+def read_config(config: str, overrides: Sequence[str] = ()) -> tuple[Path, dict[str, Any]]:
+    """A config's file and its values with the overrides laid over them, not validated yet.
+
+    Raises `UsageError` for a file that is not there or no YAML.
+    """
+    path = find_config(config)
+    tree = load_tree(path)
+    if path.parent == Path(config).expanduser():
+        # a run that was moved, or is looked at from elsewhere, is the run that lies there
+        tree["run_dir"] = str(path.parent.resolve())
+    return path, apply_overrides(tree, overrides)
 
 
 def find_config(config: str) -> Path:

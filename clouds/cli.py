@@ -109,6 +109,25 @@ def tiny(
 
 
 @app.command()
+def doctor(
+    data: Annotated[str, typer.Option("--data", metavar="CONFIG", help="Check the data sets of this config.")] = "",
+    set_: Overrides = [],  # noqa: B006
+    items: Annotated[
+        int | None, typer.Option("--items", min=1, help="Look at so many items of each set, evenly spread, not all.")
+    ] = None,
+) -> None:
+    """Say what is on this machine; with --data, look through a config's data sets and say what is wrong."""
+    from clouds.commands import check_data, print_environment
+
+    if data:
+        check_data(data, set_, items)
+    elif set_ or items is not None:
+        raise UsageError("--set and --items go with --data", "give --data CONFIG too, or leave them out")
+    else:
+        print_environment()
+
+
+@app.command()
 def demo(
     size: Annotated[DemoSize, typer.Option("--size", help="More of everything takes longer, for better numbers.")] = (
         DemoSize.SMALL

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import typer
 
-from clouds.assembly import Assembly
-from clouds.config import dump_yaml
+from clouds.assembly import Assembly, read_config
+from clouds.config import dump_yaml, validate
+from clouds.data.survey import Survey, spread, survey
+from clouds.data.table import DataTable
 from clouds.engine.lock import hold, holder
 from clouds.engine.planning import FORCING, current_stages, plan_stages
+from clouds.engine.progress import Progress
 from clouds.engine.stage import Stage
 from clouds.engine.status import failures, format_duration, stage_status
-from clouds.errors import CloudsError
+from clouds.errors import CloudsError, UsageError
+from clouds.report.data_check import data_check
 from clouds.report.html import write_html
 from clouds.report.summary import model_notes
 from clouds.report.tables import models_table, scores_of, terminal
@@ -122,6 +126,44 @@ def build_stand_ins(folder: Path, seed: int) -> None:
     silence_libraries()
     if build_tiny_models(folder, seed):
         typer.echo(f"built tiny stand-ins for the foundation models in {folder} (random weights: they know nothing)")
+
+
+def print_environment() -> None:
+    """A line per package and device."""
+    from clouds.engine.environment import environment
+
+    for what, which in environment():
+        typer.echo(f"{what:<18}{which}")
+
+
+def check_data(config: str, overrides: Sequence[str], items: int | None) -> None:
+    """Look through the data sets of a config and print what was found.
+
+    Raises `CloudsError` when something is wrong with one, once all is printed; `UsageError` for a config without data.
+    """
+    path, tree = read_config(config, overrides)
+    if "data" not in tree:
+        raise UsageError(f"{path} has no `data`", "name a config with data sets")
+    table = validate(DataTable, tree["data"], f"{path}, data")
+    surveys = [_survey(table, name, items) for name in table.sets]
+    typer.echo(data_check(surveys, table.label_map()), nl=False)
+    wrong = [found.name for found in surveys if not found.sound]
+    if wrong:
+        raise CloudsError(f"something is wrong with {len(wrong)} of {len(surveys)} data sets: {', '.join(wrong)}")
+
+
+def _survey(table: DataTable, name: str, items: int | None) -> Survey:
+    """A look through one data set, with a progress bar."""
+    try:
+        dataset = table.open(name)
+    except CloudsError as error:
+        return Survey(name, problem=error)
+    indices = spread(len(dataset.ids), items)
+    progress = Progress(name, len(indices), 0, "item", shown=True)
+    try:
+        return survey(dataset, indices, progress.advance)
+    finally:
+        progress.close()
 
 
 def run_dir_override(folder: Path | None) -> list[str]:

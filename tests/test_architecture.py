@@ -21,7 +21,7 @@ ALLOWED = {
     "training": {"base", "ops", "data", "models", "engine"},
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
     "report": {"base", "ops", "data", "engine"},
-    "cli": {"base", "engine", "models", "report", "cli"},
+    "cli": {"base", "data", "engine", "models", "report", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
 }
 CLI = {"cli", "commands", "assembly", "__main__"}
@@ -159,6 +159,7 @@ FLAGS = {
     "retry": {"--set", "--help"},
     "report": {"--set", "--help"},
     "tiny": {"--seed", "--help"},
+    "doctor": {"--data", "--set", "--items", "--help"},
     "demo": {"--size", "--run-dir", "--set", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
     "generate": {"--set", "--force", "--help"},

@@ -6,10 +6,10 @@ array; making them appear whole is the caller's business.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 """File names that hold labels, in lower case: formats that keep every id as it was written."""
+
+LabelReader: TypeAlias = Callable[[str | Path], NDArray[np.integer[Any]]]
+"""What makes the class ids of a label file, integer [H, W]; it can be pickled, and raises `InputError`."""
 
 # everything Pillow's readers are known to raise on damaged files
 _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -39,7 +42,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Grey and palette images become RGB; alpha is left out; 16-bit grey keeps its upper 8 bits.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):
             grey_HW = np.clip(np.asarray(upright).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
@@ -49,11 +52,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 def read_labels(path: str | Path) -> NDArray[np.integer[Any]]:
     """Integer [H, W], the ids as stored: uint8, or wider where the file is; a palette image gives its indices."""
-    with _opened(path) as image:
-        if image.format in ("JPEG", "MPO", "WEBP"):
-            raise InputError(
-                f"labels {path}: {image.format} changes pixel values", "store the class ids as a single-channel PNG"
-            )
+    with opened(path) as image:
+        check_lossless(path, image)
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise InputError(
                 f"labels {path}: holds colours (mode {image.mode}), not one class id per pixel",
@@ -67,9 +67,17 @@ def read_labels(path: str | Path) -> NDArray[np.integer[Any]]:
     return stored_HW // stretch if stretch > 1 else stored_HW
 
 
+def check_lossless(path: str | Path, image: Image.Image) -> None:
+    """Raise `InputError` for a label file whose format keeps no exact values."""
+    if image.format in ("JPEG", "MPO", "WEBP"):
+        raise InputError(
+            f"labels {path}: {image.format} changes pixel values", "store the class ids as a single-channel PNG"
+        )
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `read_image` would give, from the file's header alone."""
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         # asking a PNG that does not open with its EXIF data would decode it all
         known = image.format != "PNG" or "exif" in image.info
@@ -108,7 +116,7 @@ def write_gray(path: str | Path, gray_HW: NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+def opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
     """The file as a Pillow image; whatever its reader raises, while open too, becomes an `InputError`."""
     try:
         with Image.open(path) as image:

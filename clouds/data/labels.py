@@ -5,7 +5,7 @@ Classes are matched by identity of a name or a synonym, never by part of one: "b
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -59,15 +59,21 @@ class LabelLookup:
     """65536 entries: stored id -> id of the run, `IGNORE`, or `UNKNOWN`."""
     unmatched: tuple[str, ...]
     """The data set's classes that have no counterpart in the run and were not mapped: their pixels are ignored."""
+    beyond: int = UNKNOWN
+    """What ids outside the table become: `UNKNOWN` or `IGNORE`."""
+
+    def ignoring_unknown(self) -> "LabelLookup":
+        """The same, with every id that no class claims ignored."""
+        return replace(self, table=np.where(self.table == UNKNOWN, IGNORE, self.table), beyond=IGNORE)
 
     def translate(self, stored_HW: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """The run's uint8 ids for stored ids of any integer type; `UNKNOWN` where no class claims an id."""
+        """The run's uint8 ids for stored ids of any integer type, any shape; `UNKNOWN` where no class claims an id."""
         if stored_HW.dtype in (np.uint8, np.uint16):
             plain_HW: NDArray[np.uint8] = self.table[stored_HW]
             return plain_HW
         outside_HW = (stored_HW < 0) | (stored_HW >= STORED_IDS)
         labels_HW: NDArray[np.uint8] = self.table[np.where(outside_HW, 0, stored_HW)]
-        labels_HW[outside_HW] = UNKNOWN
+        labels_HW[outside_HW] = self.beyond
         return labels_HW
 
     def describe(self) -> dict[str, int]:

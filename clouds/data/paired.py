@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clouds.data.images import image_size, read_image, read_labels
+from clouds.data.codings import reader_stamp, shown_id
+from clouds.data.images import LabelReader, image_size, read_image, read_labels
 from clouds.data.labels import UNKNOWN, LabelLookup
 from clouds.errors import InputError
 
@@ -23,7 +24,8 @@ class PairedFiles:
     """The data set of `ids`, with the image file and the label file of each; it holds nothing but these lists.
 
     `labels_at` None: no labels. `lookup` turns stored ids into the run's (`LabelMap.own_lookup()` for files that hold
-    the run's ids already). `resize` (height, width): images bilinear, labels nearest; None: as they are.
+    the run's ids already), and `read` gives the stored ids of a label file. `resize` (height, width): images bilinear,
+    labels nearest; None: as they are.
     """
 
     name: str
@@ -32,6 +34,7 @@ class PairedFiles:
     labels_at: Sequence[str | Path] | None
     lookup: LabelLookup
     resize: tuple[int, int] | None = None
+    read: LabelReader = read_labels
 
     def __post_init__(self) -> None:
         counts = {len(self.ids), len(self.images_at), len(self.ids if self.labels_at is None else self.labels_at)}
@@ -58,16 +61,22 @@ class PairedFiles:
 
         Raises `InputError` for a file that is unusable, of another size than its image, or holds ids of no class.
         """
-        if self.labels_at is None:
-            raise InputError(f"data set {self.name!r} has no labels", "set its `labels` to the folder that holds them")
-        path = self.labels_at[index]
-        stored_HW = read_labels(path)
-        self._check_size(index, path, stored_HW.shape)
+        stored_HW = self.stored(index)
         labels_HW = self.lookup.translate(stored_HW)
         unknown_HW = labels_HW == UNKNOWN
         if unknown_HW.any():
-            raise self._unknown_ids(path, stored_HW[unknown_HW])
+            raise self._unknown_ids(self._label_path(index), stored_HW[unknown_HW])
         return labels_HW if self.resize is None else _resized(labels_HW, self.resize, Image.Resampling.NEAREST)
+
+    def stored(self, index: int) -> NDArray[np.integer[Any]]:
+        """Integer [H, W]: the ids in the item's label file, as they are.
+
+        Raises `InputError` for a file that is unusable or of another size than its image.
+        """
+        path = self._label_path(index)
+        stored_HW = self.read(path)
+        self._check_size(index, path, stored_HW.shape)
+        return stored_HW
 
     def stamp(self, index: int) -> str:
         """The sizes of the item's files: times change with every copy. A file that has gone is stamped "missing"."""
@@ -75,9 +84,15 @@ class PairedFiles:
         return " ".join(_file_stamp(path) for path in paths)
 
     def identity(self) -> Mapping[str, Any]:
-        """How stored ids become the run's, and the size images are brought to."""
+        """How stored ids are read and become the run's, and the size images are brought to."""
         ids = self.lookup.stamp() if self.labelled else None
-        return {"type": "files", "ids": ids, "resize": None if self.resize is None else list(self.resize)}
+        read = {} if self.read is read_labels or not self.labelled else {"read": reader_stamp(self.read)}
+        return {"type": "files", "ids": ids, "resize": None if self.resize is None else list(self.resize), **read}
+
+    def _label_path(self, index: int) -> str | Path:
+        if self.labels_at is None:
+            raise InputError(f"data set {self.name!r} has no labels", "set its `labels` to the folder that holds them")
+        return self.labels_at[index]
 
     def _check_size(self, index: int, path: str | Path, label_size: tuple[int, ...]) -> None:
         size = image_size(self.images_at[index])
@@ -90,8 +105,9 @@ class PairedFiles:
 
     def _unknown_ids(self, path: str | Path, stored: NDArray[np.integer[Any]]) -> InputError:
         ids, counts = np.unique(stored, return_counts=True)
-        shown = ", ".join(f"{id_} ({count} pixels)" for id_, count in list(zip(ids, counts, strict=True))[:_SHOWN])
-        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        pairs = list(zip(ids.tolist(), counts.tolist(), strict=True))
+        shown = ", ".join(f"{shown_id(id_)} ({count} pixels)" for id_, count in pairs[:_SHOWN])
+        more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
         return InputError(
             f"labels {path} hold ids that are no class of data set {self.name!r}: {shown}{more}",
             "name them in its `classes`, list them in its `ignore`, or mend the file",

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from clouds.config import ConfigModel, ConfigPath
 from clouds.data.folder import FolderConfig, open_folder
 from clouds.data.labels import LabelMap, LabelMapConfig
+from clouds.data.published.reading import PRESETS, PublishedConfig, open_published
 from clouds.data.samples import Dataset
 from clouds.data.world_set import WorldConfig, open_world
 from clouds.errors import UsageError, nearest
@@ -16,19 +17,25 @@ from clouds.errors import UsageError, nearest
 
 def _kind(value: Any) -> str | None:
     kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
-    return str(kind) if kind in ("folder", "world") else None
+    return "published" if kind in PRESETS else str(kind) if kind in ("folder", "world") else None
 
 
 # a function instead of the field's name: only so does the error say what the choices mean
 _BY_TYPE = Discriminator(
     _kind,
     custom_error_type="dataset_type",
-    custom_error_message="`type` must be 'folder' (images and labels of your own) or 'world' (procedural streets)",
+    custom_error_message="`type` must be 'folder' (images and labels of your own), 'world' (procedural streets), or a "
+    f"published data set: {', '.join(PRESETS)}",
 )
 
 _log = logging.getLogger(__name__)
 
-DatasetConfig = Annotated[Annotated[FolderConfig, Tag("folder")] | Annotated[WorldConfig, Tag("world")], _BY_TYPE]
+DatasetConfig = Annotated[
+    Annotated[FolderConfig, Tag("folder")]
+    | Annotated[WorldConfig, Tag("world")]
+    | Annotated[PublishedConfig, Tag("published")],
+    _BY_TYPE,
+]
 """A data set of any kind, told by its `type`."""
 
 
@@ -54,7 +61,7 @@ class DataTable(ConfigModel):
         if name not in self.sets:
             raise UsageError(f"no data set is named {name!r}", nearest(name, self.sets))
         config = self.sets[name]
-        if isinstance(config, FolderConfig) and config.root is None:
+        if isinstance(config, (FolderConfig, PublishedConfig)) and config.root is None:
             config = config.model_copy(update={"root": self.root})
         return open_dataset(name, config, self.label_map())
 
@@ -67,7 +74,7 @@ class DataTable(ConfigModel):
         for name, dataset in opened.items():
             if not dataset.labelled:
                 raise UsageError(
-                    f"data set {name!r} has no labels ('data.sets.{name}.labels' is null)", "name its labels"
+                    f"data set {name!r} has no labels (see 'data.sets.{name}')", "name its labels, or a labelled split"
                 )
             if dataset.unmatched:
                 unknown = ", ".join(map(repr, dataset.unmatched))
@@ -86,4 +93,6 @@ def open_dataset(name: str, config: DatasetConfig, label_map: LabelMap) -> Datas
     """The data set a config describes, with the classes of `label_map`; nothing is decoded or rendered yet."""
     if isinstance(config, WorldConfig):
         return open_world(name, config, label_map)
+    if isinstance(config, PublishedConfig):
+        return open_published(name, config, label_map)
     return open_folder(name, config, label_map)
