@@ -21,10 +21,10 @@ ALLOWED = {
     "training": {"base", "ops", "data", "models", "engine"},
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
     "report": {"base", "ops", "data", "engine"},
-    "cli": {"base", "engine", "models", "report", "cli"},
+    "cli": {"base", "data", "engine", "models", "report", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
 }
-CLI = {"cli", "commands", "assembly", "__main__"}
+CLI = {"cli", "commands", "convert_command", "assembly", "__main__"}
 MODEL_PACKAGES = {"diffusers", "transformers", "open_clip", "timm", "segment_anything", "detectron2", "peft"}
 TENSOR_PACKAGES = {"torch", "torchvision", "accelerate"}
 
@@ -161,6 +161,7 @@ FLAGS = {
     "tiny": {"--seed", "--help"},
     "demo": {"--size", "--run-dir", "--set", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
+    "convert": {"--classes", "--backbone", "--ensemble", "--force", "--help"},
     "generate": {"--set", "--force", "--help"},
     "repaint": {"--set", "--force", "--help"},
     "train": {"--set", "--force", "--help"},

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from clouds.errors import CloudsError, UsageError, nearest
 from clouds.models.clip_weights import WHAT, factory_arguments
 from clouds.models.segmenter_config import BackboneConfig
+from clouds.models.transformers_backbone import rebuild_transformers
 from clouds.models.weights import is_local
 
 STRIDES = (4, 8, 16, 32)
@@ -119,39 +120,41 @@ class OpenClipBackbone(nn.Module):
         return embedded_BQE
 
 
-def load_backbone(config: BackboneConfig, *, projection: bool = False) -> Backbone:
-    """The backbone with its weights, on the CPU in float32; with `projection` it can `embed`.
+def load_backbone(config: BackboneConfig, *, keep_projection: bool = False) -> Backbone:
+    """The backbone with its weights, on the CPU in float32; with `keep_projection` it can `embed`.
 
     Raises `CloudsError` when the weights are neither on disk nor reachable, or broken, and `UsageError` when
     open_clip has no such architecture or its image tower is of a kind that is not supported.
     """
     if config.hub_id is None and not is_local(config.weights) and config.pretrained is None:
-        backbone = _random(config.weights, projection)
+        backbone = _random(config.weights, keep_projection)
     else:
-        backbone = _pretrained(config, projection)
+        backbone = _pretrained(config, keep_projection)
     backbone.freeze(config.frozen)
     return backbone
 
 
 def rebuild_backbone(architecture: Mapping[str, Any]) -> Backbone:
     """The backbone described by `Backbone.architecture`, with random weights; reads no file."""
+    if "transformers" in architecture:
+        return rebuild_transformers(dict(architecture))
     model = deepcopy(dict(architecture["model"]))
     clip = open_clip.CLIP(**model, text_cfg=dict(LEAST_TEXT))
     return _adapt(clip.visual, dict(architecture), "the saved architecture")
 
 
 def backbone_of(
-    visual: nn.Module, model_config: Mapping[str, Any], preprocess: Mapping[str, Any], *, projection: bool = False
+    visual: nn.Module, model_config: Mapping[str, Any], preprocess: Mapping[str, Any], *, keep_projection: bool = False
 ) -> Backbone:
     """A built CLIP's image tower, `CLIP.visual`, as a backbone, not frozen.
 
     `model_config` is open_clip's description of the model, `preprocess` has the `mean` and `std` of images in 0..1.
     Raises `UsageError` for an image tower of a kind that is not supported.
     """
-    return _adapt(visual, _architecture(model_config, preprocess, projection), "this CLIP")
+    return _adapt(visual, _architecture(model_config, preprocess, keep_projection), "this CLIP")
 
 
-def _random(name: str, projection: bool) -> Backbone:
+def _random(name: str, keep_projection: bool) -> Backbone:
     known = open_clip.get_model_config(name) or _bare_trunk(name)
     if known is None:
         raise UsageError(
@@ -159,7 +162,7 @@ def _random(name: str, projection: bool) -> Backbone:
             f"{nearest(name, open_clip.list_models())}; or give a hub id (owner/name), or a folder that starts with ./",
         )
     defaults = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    backbone = rebuild_backbone(_architecture(known, defaults, projection))
+    backbone = rebuild_backbone(_architecture(known, defaults, keep_projection))
     for parameter_name, parameter in backbone.named_parameters():
         if parameter_name.endswith(".gamma"):
             # at its published 1e-6 a block does nothing until after many thousand steps
@@ -174,7 +177,7 @@ def _bare_trunk(name: str) -> dict[str, Any] | None:
     return {"embed_dim": 8, "vision_cfg": {"timm_model_name": name, "timm_pool": "", "image_size": 64}}
 
 
-def _pretrained(config: BackboneConfig, projection: bool) -> Backbone:
+def _pretrained(config: BackboneConfig, keep_projection: bool) -> Backbone:
     arguments = factory_arguments(config)
     try:
         clip = open_clip.create_model(**arguments, require_pretrained=True)
@@ -182,7 +185,7 @@ def _pretrained(config: BackboneConfig, projection: bool) -> Backbone:
     except LOAD_ERRORS as error:
         raise _unusable(config, error) from error
     preprocess = open_clip.get_model_preprocess_cfg(clip)
-    return _adapt(clip.visual, _architecture(known, preprocess, projection), config.weights)
+    return _adapt(clip.visual, _architecture(known, preprocess, keep_projection), config.weights)
 
 
 def _unusable(config: BackboneConfig, error: Exception) -> CloudsError:
@@ -198,20 +201,22 @@ def _unusable(config: BackboneConfig, error: Exception) -> CloudsError:
     )
 
 
-def _architecture(model_config: Mapping[str, Any], preprocess: Mapping[str, Any], projection: bool) -> dict[str, Any]:
+def _architecture(
+    model_config: Mapping[str, Any], preprocess: Mapping[str, Any], keep_projection: bool
+) -> dict[str, Any]:
     vision = {**model_config["vision_cfg"], "timm_model_pretrained": False}
     model = {"embed_dim": model_config["embed_dim"], "vision_cfg": vision}
     if "quick_gelu" in model_config:
         model["quick_gelu"] = model_config["quick_gelu"]
     architecture = {"model": model, "mean": list(preprocess["mean"]), "std": list(preprocess["std"])}
-    return {**architecture, "projection": True} if projection else architecture
+    return {**architecture, "keep_projection": True} if keep_projection else architecture
 
 
 def _adapt(visual: nn.Module, architecture: dict[str, Any], source: str) -> Backbone:
     """The image tower behind `Backbone`, chosen by its type."""
     trunk = getattr(visual, "trunk", visual)
     if isinstance(trunk, ConvNeXt):
-        projection = visual.get_submodule("head") if architecture.get("projection") else None
+        projection = visual.get_submodule("head") if architecture.get("keep_projection") else None
         backbone = OpenClipBackbone(trunk, architecture, projection)
         if backbone.strides == STRIDES:
             return backbone

@@ -1,8 +1,9 @@
 """The classes of a segmenter as a CLIP's text tower reads their names. It knows no image, no head and no file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -55,20 +56,31 @@ class ClassTexts(nn.Module):
         return torch.tensor(seen, device=self.texts_SE.device)
 
 
+class TextTower(Protocol):
+    """A CLIP's text tower that need not be in memory."""
+
+    def open(self) -> Clip:
+        """The CLIP it belongs to, as far as it reads texts."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write it to a folder, over what a save that was cut short left there."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Naming:
     """What a segmenter has of its CLIP besides the image tower.
 
     `classifier` says what classifies (see `SegmenterConfig`), `ensemble` whether CLIP has a say when predicting.
-    `tower` gives the CLIP whose text tower read the names, to read others; None where other classes cannot be asked
-    for.
+    `tower` is what read the names, to read others; None where other classes cannot be asked for.
     """
 
     texts: ClassTexts
     classifier: Literal["closed", "text"]
     templates: tuple[str, ...]
     ensemble: EnsembleConfig | None
-    tower: Callable[[], Clip] | None
+    tower: TextTower | None
 
     @property
     def text_dim(self) -> int | None:
@@ -82,7 +94,7 @@ class Naming:
         """
         if self.tower is None:
             raise ValueError("there is no text tower to read other names")
-        texts = read_names(self.tower(), names, self.templates, self.texts.trained)
+        texts = read_names(self.tower.open(), names, self.templates, self.texts.trained)
         return replace(self, texts=texts.to(self.texts.texts_SE.device))
 
 

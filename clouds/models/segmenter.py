@@ -105,12 +105,12 @@ def build_segmenter(config: SegmenterConfig, classes: int | LabelMap, *, seed: i
     `classes` are those it tells apart; their number is enough for a closed classifier without ensemble. Raises as
     `load_backbone` does, and `UsageError` where the text tower that the config asks for cannot be had.
     """
+    if isinstance(classes, int) and config.reads_names:
+        raise ValueError("`classifier: text` and `ensemble` need the classes' names, not their number")
     num_classes = classes if isinstance(classes, int) else classes.num_classes
     with _seeded(seed):
-        backbone = load_backbone(config.backbone, projection=config.ensemble is not None)
+        backbone = load_backbone(config.backbone, keep_projection=config.ensemble is not None)
         naming = None if isinstance(classes, int) else read_classes(config, classes)
-    if config.reads_names and naming is None:
-        raise ValueError("`classifier: text` and `ensemble` need the classes' names")
     # a seed of its own, so that the head is the same on a backbone that is loaded and on one that is drawn
     with _seeded(seed + 1):
         return MaskSegmenter(backbone, config.head, num_classes, naming)

@@ -9,7 +9,6 @@ Equal models give equal bytes.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +24,7 @@ from clouds.models.backbones import rebuild_backbone
 from clouds.models.class_texts import ClassTexts, Naming
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig
-from clouds.models.text_tower import open_tower
+from clouds.models.text_tower import KeptTower
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -91,7 +90,7 @@ def save_segmenter(
     text = json.dumps(description.model_dump(mode="json", exclude=unsaid), indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     if model.naming is not None and model.naming.tower is not None:
-        model.naming.tower().save(folder / TEXT_FOLDER)
+        model.naming.tower.save(folder / TEXT_FOLDER)
 
 
 def load_segmenter(
@@ -151,7 +150,7 @@ def _naming(described: _Texts | None, folder: Path) -> Naming | None:
     if described is None:
         return None
     texts = ClassTexts(described.names, described.trained, described.embedding_dim)
-    tower = partial(open_tower, folder / TEXT_FOLDER) if described.classifier == "text" else None
+    tower = KeptTower(folder / TEXT_FOLDER) if described.classifier == "text" else None
     return Naming(texts, described.classifier, described.templates, described.ensemble, tower)
 
 

@@ -4,8 +4,9 @@ It is kept as a folder in open_clip's own format whose image tower is a stand-in
 loaders open it. It knows no segmenter.
 """
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,7 @@ def naming_of(
     texts = read_names(clip, class_names(label_map, config), config.templates)
     if not text:
         return Naming(texts, "closed", config.templates, ensemble, None)
-    kept = text_only(clip)
-    return Naming(texts, "text", config.templates, ensemble, lambda: kept)
+    return Naming(texts, "text", config.templates, ensemble, LoadedTower(text_only(clip)))
 
 
 def source_clip(config: BackboneConfig) -> Clip:
@@ -65,14 +65,46 @@ def source_clip(config: BackboneConfig) -> Clip:
         ) from error
 
 
-def open_tower(folder: Path) -> Clip:
-    """The text tower that `Clip.save` wrote. Raises `CloudsError` for a folder that is missing or damaged."""
-    try:
-        return load_clip(folder)
-    except LOAD_ERRORS as error:
-        raise CloudsError(
-            f"text tower {folder} is missing or damaged: {error}", "copy the segmenter's whole folder again"
-        ) from error
+@dataclass(frozen=True, eq=False)
+class LoadedTower:
+    """A text tower in memory; see `TextTower`."""
+
+    clip: Clip
+
+    def open(self) -> Clip:
+        return self.clip
+
+    def save(self, folder: Path) -> None:
+        self.clip.save(folder)
+
+
+@dataclass(frozen=True)
+class KeptTower:
+    """A text tower in a folder, which is read when it is asked for; see `TextTower`.
+
+    Both methods raise `CloudsError` for a folder that is missing or damaged.
+    """
+
+    folder: Path
+
+    def open(self) -> Clip:
+        try:
+            return load_clip(self.folder)
+        except LOAD_ERRORS as error:
+            raise self._damaged(error) from error
+
+    def save(self, folder: Path) -> None:
+        # as it is: a tokenizer that was used is written otherwise than it was read
+        try:
+            if folder.absolute() != self.folder.absolute():
+                shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> CloudsError:
+        return CloudsError(
+            f"text tower {self.folder} is missing or damaged: {error}", "copy the segmenter's whole folder again"
+        )
 
 
 def text_only(clip: Clip) -> Clip:
