@@ -18,6 +18,8 @@ from clouds.models.segmenter_config import EnsembleConfig
 from clouds.models.segmenter_files import CONFIG_FILE, save_segmenter
 from clouds.models.transformers_segmenter import read_transformers
 
+_SHOWN = 3
+
 
 def convert(
     checkpoint: Path, out: Path, classes: str | None, backbone: str | None, *, ensemble: bool, force: bool
@@ -74,9 +76,11 @@ def _tell(converted: Converted, checkpoint: Path, out: Path) -> None:
     typer.echo(f"classifier: {classifier}, {len(converted.label_map.names)} classes")
     typer.echo("head: " + ", ".join(f"{name} {value}" for name, value in head.model_dump().items()))
     typer.echo(f"used: {len(converted.used)} tensors ({_counted(_parts(converted.used))})")
-    typer.echo(f"left: {len(converted.left)} tensors" + (f" ({_counted(converted.left)})" if converted.left else ""))
-    for name, what in converted.left.items():
-        typer.echo(f"  {name}: {what}")
+    typer.echo(f"left: {len(converted.left)} tensors")
+    for what in dict.fromkeys(converted.left.values()):
+        names = [name for name, kind in converted.left.items() if kind == what]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        typer.echo(f"  {what}: {', '.join(names[:_SHOWN])}{more}")
 
 
 def _parts(names: tuple[str, ...]) -> dict[str, str]:

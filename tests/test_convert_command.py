@@ -44,7 +44,7 @@ def test_a_checkpoint_becomes_a_segmenter(clouds, given, tmp_path):
     status, out, err = clouds("convert", *given)
     assert (status, err) == (0, "")
     assert "classifier: text, 3 classes" in out
-    assert "heads 4" in out and "criterion.empty_weight: the class weights of the loss" in out
+    assert "heads 4" in out and "  the class weights of the loss: criterion.empty_weight\n" in out
     model, info = load_segmenter(tmp_path / "out")
     assert info.class_names == CLASSES.names and info.extra == {"converted_from": "model.pth"}
     assert model.texts is not None and model.naming.ensemble is None
