@@ -167,6 +167,23 @@ def pretrain(
         hand_over(assembly, package, install=install)
 
 
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A published .pth, or a folder of transformers' Mask2Former.")],
+    out: Annotated[Path, typer.Argument(help="Where the segmenter goes: a folder.")],
+    classes: Annotated[
+        str, typer.Option("--classes", help="What it was trained for: a built-in list, or a file.")
+    ] = "",
+    backbone: Annotated[str, typer.Option("--backbone", help="Its CLIP: open_clip's name, or a JSON file.")] = "",
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="Let the frozen CLIP have its say, 0.4/0.8.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Discard what lies there.")] = False,
+) -> None:
+    """Turn a published checkpoint into a segmenter of this tool."""
+    from clouds.convert_command import convert as convert_checkpoint
+
+    convert_checkpoint(checkpoint, out, classes or None, backbone or None, ensemble=ensemble, force=force)
+
+
 def _stage_command(kind: str, does: str) -> None:
     @app.command(name=kind, help=f"{does} Brings the stage up to date, with what it needs.")
     def command(config: Config, set_: Overrides = [], force: Force = []) -> None:  # noqa: B006

@@ -77,7 +77,7 @@ class Train:
         segmenter, augment = self.config.segmenter, self.config.augment
         return TrainingWorker(
             stage=self.name,
-            model=build_segmenter(segmenter, self.label_map.num_classes, seed=item_seed(self.seed, "weights")),
+            model=build_segmenter(segmenter, self.label_map, seed=item_seed(self.seed, "weights")),
             sources=[Source(dataset, self.config.data[name], augment) for name, dataset in self.datasets.items()],
             config=self.config,
             backbone_lr_multiplier=segmenter.backbone.lr_multiplier,

@@ -24,7 +24,7 @@ ALLOWED = {
     "cli": {"base", "data", "engine", "models", "report", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
 }
-CLI = {"cli", "commands", "assembly", "__main__"}
+CLI = {"cli", "commands", "convert_command", "assembly", "__main__"}
 MODEL_PACKAGES = {"diffusers", "transformers", "open_clip", "timm", "segment_anything", "detectron2", "peft"}
 TENSOR_PACKAGES = {"torch", "torchvision", "accelerate"}
 
@@ -162,6 +162,7 @@ FLAGS = {
     "doctor": {"--data", "--set", "--items", "--help"},
     "demo": {"--size", "--run-dir", "--set", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
+    "convert": {"--classes", "--backbone", "--ensemble", "--force", "--help"},
     "generate": {"--set", "--force", "--help"},
     "repaint": {"--set", "--force", "--help"},
     "train": {"--set", "--force", "--help"},

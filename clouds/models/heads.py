@@ -14,6 +14,8 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
+from clouds.models.class_texts import ClassTexts
+from clouds.models.classifiers import Classifier, ClosedClassifier, Queries, TextClassifier
 from clouds.models.segmenter_config import HeadConfig
 
 
@@ -27,23 +29,34 @@ class MaskOutput:
 
 
 class MaskHead(nn.Module):
-    """Pixel decoder, query decoder and a linear classifier (arXiv 2112.01527), initialised as published."""
+    """Pixel decoder, query decoder and a classifier (arXiv 2112.01527), initialised as published.
 
-    def __init__(self, config: HeadConfig, in_channels: Sequence[int], num_classes: int) -> None:
+    The classifier knows `num_classes`, or with `text_dim` compares with text vectors of this length.
+    """
+
+    def __init__(
+        self, config: HeadConfig, in_channels: Sequence[int], num_classes: int, text_dim: int | None = None
+    ) -> None:
         super().__init__()
         sizes = _transformers_config(config)
         self.pixel_decoder = Mask2FormerPixelDecoder(sizes, feature_channels=list(in_channels))
         self.transformer = Mask2FormerTransformerModule(in_features=config.channels, config=sizes)
-        self.class_predictor = nn.Linear(config.channels, num_classes + 1)
+        self.class_predictor: Classifier = (
+            ClosedClassifier(config.channels, num_classes)
+            if text_dim is None
+            else TextClassifier(config.channels, text_dim)
+        )
         _initialise(self, sizes)
 
-    def forward(self, features: Sequence[Tensor]) -> MaskOutput:
-        """Masks and classes from feature maps (B, C, H, W) at strides 4, 8, 16 and 32."""
+    def forward(self, features: Sequence[Tensor], texts: ClassTexts | None = None) -> MaskOutput:
+        """Masks and classes from feature maps (B, C, H, W) at strides 4, 8, 16 and 32, and texts to compare with."""
         # position embeddings take the type of the features, and half precision cannot count rows
         pixels = self.pixel_decoder([feature.float() for feature in features])
         decoded = self.transformer(pixels.multi_scale_features, pixels.mask_features)
         states_BQC = [state_QBC.transpose(0, 1) for state_QBC in decoded.intermediate_hidden_states]
-        return MaskOutput([self.class_predictor(state) for state in states_BQC], list(decoded.masks_queries_logits))
+        masks = list(decoded.masks_queries_logits)
+        queries = [Queries(*layer, pixels.mask_features) for layer in zip(states_BQC, masks, strict=True)]
+        return MaskOutput([self.class_predictor(layer, texts) for layer in queries], masks)
 
 
 def _transformers_config(config: HeadConfig) -> Mask2FormerConfig:

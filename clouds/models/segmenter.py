@@ -8,10 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clouds.data.labels import LabelMap
+from clouds.errors import UsageError
 from clouds.models.backbones import Backbone, load_backbone
+from clouds.models.class_texts import Naming, class_names
 from clouds.models.heads import MaskHead, MaskOutput
-from clouds.models.segmenter_config import HeadConfig, MaskLossConfig, SegmenterConfig
+from clouds.models.segmenter_config import HeadConfig, MaskLossConfig, SegmenterConfig, TextConfig
+from clouds.models.text_tower import read_classes
 from clouds.ops.mask_loss import MaskLossSettings
+from clouds.ops.open_vocabulary import best_names, geometric_ensemble, name_logits, pool_masks
 from clouds.ops.semantic import semantic_scores
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -22,12 +27,21 @@ class MaskSegmenter(nn.Module):
 
     backbone: Backbone
 
-    def __init__(self, backbone: Backbone, head: HeadConfig, num_classes: int) -> None:
+    def __init__(self, backbone: Backbone, head: HeadConfig, num_classes: int, naming: Naming | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = MaskHead(head, backbone.channels, num_classes)
+        text_dim = None if naming is None else naming.text_dim
+        self.head = MaskHead(head, backbone.channels, num_classes, text_dim)
         self.head_config = head
         self.num_classes = num_classes
+        self.name(naming)
+
+    def name(self, naming: Naming | None) -> None:
+        """Take these names for the classes; with a text classifier there may be others, and another number of them."""
+        self.naming = naming
+        self.texts = None if naming is None else naming.texts
+        if naming is not None and naming.classifier == "text":
+            self.num_classes = len(naming.texts.names)
 
     def forward(self, images_BCHW: Tensor) -> MaskOutput:
         """Masks and classes of every decoder layer.
@@ -50,8 +64,9 @@ class MaskSegmenter(nn.Module):
         The largest is the published prediction. Whether layers such as dropout are active is the caller's choice
         (`eval`).
         """
-        output = self._decode(images_BCHW)
-        images = zip(output.class_logits[-1], output.mask_logits[-1], strict=True)
+        features = self.backbone(self._normalise(images_BCHW))
+        output = self.head(features, self.texts)
+        images = zip(self._class_logits(output, features[-1]), output.mask_logits[-1], strict=True)
         size = (images_BCHW.shape[-2], images_BCHW.shape[-1])
         with torch.autocast(images_BCHW.device.type, enabled=False):
             return torch.stack([semantic_scores(classes, masks, self.mask_stride, size) for classes, masks in images])
@@ -62,8 +77,20 @@ class MaskSegmenter(nn.Module):
         return self.backbone.strides[0]
 
     def _decode(self, images_BCHW: Tensor) -> MaskOutput:
-        output: MaskOutput = self.head(self.backbone(self._normalise(images_BCHW)))
+        output: MaskOutput = self.head(self.backbone(self._normalise(images_BCHW)), self.texts)
         return output
+
+    def _class_logits(self, output: MaskOutput, last_BChw: Tensor) -> Tensor:
+        """The last layer's, joined with the frozen CLIP's own if the segmenter has an ensemble."""
+        own_BQC = output.class_logits[-1]
+        if self.naming is None or self.naming.ensemble is None:
+            return own_BQC
+        texts, exponents = self.naming.texts, self.naming.ensemble
+        with torch.autocast(own_BQC.device.type, enabled=False):
+            pooled_BQC = pool_masks(last_BChw.float(), output.mask_logits[-1].float())
+            clip_BQS = name_logits(self.backbone.embed(pooled_BQC), texts.texts_SE, texts.log_scale)
+            clip_BQK = best_names(clip_BQS, texts.counts)
+            return geometric_ensemble(own_BQC.float(), clip_BQK, texts.seen_K, **exponents.model_dump())
 
     def _normalise(self, images_BCHW: Tensor) -> Tensor:
         """Images normalised, and padded at the right and the bottom with the mean colour, as published."""
@@ -72,16 +99,38 @@ class MaskSegmenter(nn.Module):
         return F.pad(normal_BCHW, (0, right, 0, bottom))
 
 
-def build_segmenter(config: SegmenterConfig, num_classes: int, *, seed: int) -> MaskSegmenter:
+def build_segmenter(config: SegmenterConfig, classes: int | LabelMap, *, seed: int) -> MaskSegmenter:
     """A new segmenter on the CPU: the backbone's weights as configured, all others random from the seed.
 
-    Raises as `load_backbone` does.
+    `classes` are those it tells apart; their number is enough for a closed classifier without ensemble. Raises as
+    `load_backbone` does, and `UsageError` where the text tower that the config asks for cannot be had.
     """
+    if isinstance(classes, int) and config.reads_names:
+        raise ValueError("`classifier: text` and `ensemble` need the classes' names, not their number")
+    num_classes = classes if isinstance(classes, int) else classes.num_classes
     with _seeded(seed):
-        backbone = load_backbone(config.backbone)
+        backbone = load_backbone(config.backbone, keep_projection=config.ensemble is not None)
+        naming = None if isinstance(classes, int) else read_classes(config, classes)
     # a seed of its own, so that the head is the same on a backbone that is loaded and on one that is drawn
     with _seeded(seed + 1):
-        return MaskSegmenter(backbone, config.head, num_classes)
+        return MaskSegmenter(backbone, config.head, num_classes, naming)
+
+
+def with_classes(model: MaskSegmenter, label_map: LabelMap, config: TextConfig | None = None) -> MaskSegmenter:
+    """The model itself, which from now on tells these classes apart, whatever it was trained for.
+
+    Its own text tower reads their names, in the sentences it was trained with; `config` may give classes other names
+    than their own and their synonyms. A class counts as seen where it shares a name with a trained one. Raises
+    `UsageError` for a model with a closed classifier.
+    """
+    naming = model.naming
+    if naming is None or naming.classifier != "text":
+        raise UsageError(
+            "this segmenter has a closed classifier, which knows the classes it was trained for and no others",
+            "leave out the classes, or train one with `segmenter: {classifier: text}`",
+        )
+    model.name(naming.of(class_names(label_map, config or TextConfig())))
+    return model
 
 
 def loss_settings(config: MaskLossConfig, *, ignore: int, stride: int) -> MaskLossSettings:

@@ -1,11 +1,25 @@
 """The config of the segmenter: backbone, head and loss. It imports no model library, so a plan reads it fast."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field, model_validator
 
 from clouds.config import ConfigModel, Neutral, SourceStr
 from clouds.models.weights import HashCache, is_local, weight_identity
 
 _HUB_PREFIX = "hf-hub:"
+
+PUBLISHED_TEMPLATES = (
+    "a photo of a {}.",
+    "This is a photo of a {}",
+    "There is a {} in the scene",
+    "There is the {} in the scene",
+    "a photo of a {} in the scene",
+    *(f"a photo of a {size} {{}}." for size in ("small", "medium", "large")),
+    *(f"This is a photo of a {size} {{}}." for size in ("small", "medium", "large")),
+    *(f"There is a {size} {{}} in the scene." for size in ("small", "medium", "large")),
+)
+"""ViLD's prompts (arXiv 2104.13921), as CLOUDS averages over them."""
 
 
 class BackboneConfig(ConfigModel):
@@ -62,6 +76,28 @@ class HeadConfig(ConfigModel):
         return self
 
 
+Template = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TextConfig(ConfigModel):
+    """What a CLIP's text tower is asked to tell the classes apart; the defaults are the published ones."""
+
+    templates: Annotated[tuple[Template, ...], Field(min_length=1)] = PUBLISHED_TEMPLATES
+    """Sentences with {} for a name; what the text tower makes of them is averaged."""
+    names: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Names to ask for, by class; a class that is not here has its own name and its synonyms."""
+
+
+class EnsembleConfig(ConfigModel):
+    """How much the frozen CLIP's own opinion of a mask counts; the defaults are the published ones."""
+
+    seen: Share = 0.4
+    """Exponent of CLIP's probability for classes the segmenter was trained on."""
+    unseen: Share = 0.8
+    """Exponent of CLIP's probability for other classes."""
+
+
 class SegmenterConfig(ConfigModel):
     """A backbone with a Mask2Former head."""
 
@@ -69,6 +105,23 @@ class SegmenterConfig(ConfigModel):
     """The image tower."""
     head: HeadConfig = HeadConfig()
     """The pixel decoder and the query decoder."""
+    classifier: Literal["closed", "text"] = "closed"
+    """`closed`: a linear layer over the trained classes; `text`: nearness to the CLIP's text vectors of any classes."""
+    text: TextConfig = TextConfig()
+    """What the CLIP's text tower is asked, for `classifier: text` and for `ensemble`."""
+    ensemble: EnsembleConfig | None = None
+    """Classify together with the frozen CLIP itself when predicting; null does not."""
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether the CLIP's text tower is needed."""
+        return self.classifier == "text" or self.ensemble is not None
+
+    @model_validator(mode="after")
+    def _clip_is_whole(self) -> "SegmenterConfig":
+        if self.ensemble is not None and not self.backbone.frozen:
+            raise ValueError("`ensemble` asks the CLIP as it is: it goes with `backbone: {frozen: true}`")
+        return self
 
 
 class MaskLossConfig(ConfigModel):

@@ -1,6 +1,8 @@
 """A segmenter as a folder: weights and what is needed to build the model again. It knows no stage.
 
 The folder is complete in itself: a frozen backbone's weights are in it, so the CLIP model it came from is not needed.
+With a text classifier the CLIP's text tower is too, in a folder of its own (see `clouds.models.text_tower`): it is
+written with the model, read only when other classes are asked for.
 Equal models give equal bytes.
 """
 
@@ -19,11 +21,14 @@ from torch import Tensor
 from clouds.config import ConfigModel
 from clouds.errors import CloudsError
 from clouds.models.backbones import rebuild_backbone
+from clouds.models.class_texts import ClassTexts, Naming
 from clouds.models.segmenter import MaskSegmenter
-from clouds.models.segmenter_config import HeadConfig
+from clouds.models.segmenter_config import EnsembleConfig, HeadConfig
+from clouds.models.text_tower import KeptTower
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+TEXT_FOLDER = "text"
 _NAMES_SHOWN = 3
 
 
@@ -40,6 +45,17 @@ class _Backbone(ConfigModel):
     architecture: dict[str, Any]
 
 
+class _Texts(ConfigModel):
+    """What is known of the classes' names; the vectors are among the weights."""
+
+    classifier: Literal["closed", "text"]
+    templates: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+    trained: tuple[str, ...]
+    embedding_dim: int
+    ensemble: EnsembleConfig | None
+
+
 class _Description(ConfigModel):
     """The content of the config file."""
 
@@ -47,26 +63,34 @@ class _Description(ConfigModel):
     class_names: tuple[str, ...]
     backbone: _Backbone
     head: HeadConfig
+    texts: _Texts | None = None
     extra: dict[str, Any]
 
 
 def save_segmenter(
     model: MaskSegmenter, folder: Path, class_names: Sequence[str], extra: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the folder's two files; `extra` is any JSON worth keeping with the model."""
+    """Write the folder's two files, and the text tower beside them if the classifier reads texts.
+
+    `extra` is any JSON worth keeping with the model.
+    """
     if len(class_names) != model.num_classes:
         raise ValueError(f"{len(class_names)} class names for {model.num_classes} classes")
     description = _Description(
         class_names=tuple(class_names),
         backbone=_Backbone(frozen=model.backbone.frozen, architecture=model.backbone.architecture),
         head=model.head_config,
+        texts=_described(model.naming),
         extra=dict(extra or {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    text = json.dumps(description.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False)
+    unsaid = {"texts"} if description.texts is None else None
+    text = json.dumps(description.model_dump(mode="json", exclude=unsaid), indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    if model.naming is not None and model.naming.tower is not None:
+        model.naming.tower.save(folder / TEXT_FOLDER)
 
 
 def load_segmenter(
@@ -84,7 +108,8 @@ def load_segmenter(
     try:
         with torch.random.fork_rng(devices=[]):
             backbone = rebuild_backbone(description.backbone.architecture)
-            model = MaskSegmenter(backbone, description.head, len(description.class_names))
+            naming = _naming(description.texts, folder)
+            model = MaskSegmenter(backbone, description.head, len(description.class_names), naming)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(folder / CONFIG_FILE, error) from error
     _load(model, tensors, _shapes(model.state_dict()), str(folder / WEIGHTS_FILE))
@@ -96,6 +121,7 @@ def trainable_state(model: MaskSegmenter) -> dict[str, Tensor]:
     """What training changes, by name: a checkpoint of a model with a frozen backbone holds the head alone."""
     fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     state = model.state_dict()
+    fixed |= {name for name in state if name.startswith("texts.")}
     if model.backbone.frozen:
         fixed |= {name for name in state if name.startswith("backbone.")}
     return {name: tensor for name, tensor in state.items() if name not in fixed}
@@ -104,6 +130,28 @@ def trainable_state(model: MaskSegmenter) -> dict[str, Tensor]:
 def load_trainable_state(model: MaskSegmenter, tensors: Mapping[str, Tensor], where: str = "the checkpoint") -> None:
     """Put back what `trainable_state` gave. Raises `CloudsError`, and changes nothing, when it is of another model."""
     _load(model, tensors, _shapes(trainable_state(model)), where)
+
+
+def _described(naming: Naming | None) -> _Texts | None:
+    if naming is None:
+        return None
+    return _Texts(
+        classifier=naming.classifier,
+        templates=naming.templates,
+        names=naming.texts.names,
+        trained=naming.texts.trained,
+        embedding_dim=naming.texts.embedding_dim,
+        ensemble=naming.ensemble,
+    )
+
+
+def _naming(described: _Texts | None, folder: Path) -> Naming | None:
+    """As described, its vectors still zero; the text tower is read when it is asked."""
+    if described is None:
+        return None
+    texts = ClassTexts(described.names, described.trained, described.embedding_dim)
+    tower = KeptTower(folder / TEXT_FOLDER) if described.classifier == "text" else None
+    return Naming(texts, described.classifier, described.templates, described.ensemble, tower)
 
 
 def _load(model: MaskSegmenter, tensors: Mapping[str, Tensor], expected: Mapping[str, list[int]], where: str) -> None:

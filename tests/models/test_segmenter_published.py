@@ -1,85 +1,73 @@
-"""The segmenter computes what the published CLOUDS model computes, on a recording of it with random weights."""
+"""The segmenter computes what the published CLOUDS model computes, on recordings of it with random weights."""
 
-import json
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from published_checkpoint import clip_config, published_state, small_segmenter
 
-from clouds.models.segmenter import build_segmenter
-from clouds.models.segmenter_config import BackboneConfig, HeadConfig, SegmenterConfig
+from clouds.models.published import convert, read_checkpoint
+from clouds.models.segmenter_config import EnsembleConfig
+from clouds.models.segmenter_files import load_segmenter, save_segmenter
 
 ORACLE = Path(__file__).parents[3] / "shared" / "oracle"
-RECORDING = ORACLE / "clouds_closed_vocabulary.pth"
-HEAD = HeadConfig(
-    channels=32,
-    queries=12,
-    heads=4,
-    encoder_layers=2,
-    encoder_feedforward=1024,
-    decoder_layers=4,
-    decoder_feedforward=64,
-)
-CLIP, PIXELS, QUERIES = "backbone.clip_model.", r"^sem_seg_head\.pixel_decoder\.", r"^sem_seg_head\.predictor\."
-LAYER = r"transformer.decoder.layers.\1"
-RENAMED = (
-    (PIXELS + r"input_proj\.", "pixel_decoder.input_projections."),
-    (PIXELS + r"transformer\.(level_embed|encoder)", r"pixel_decoder.\1"),
-    (PIXELS + r"mask_features", "pixel_decoder.mask_projection"),
-    (PIXELS + r"(adapter|layer)_1\.norm", r"pixel_decoder.\1_1.1"),
-    (PIXELS + r"(adapter|layer)_1\.weight", r"pixel_decoder.\1_1.0.weight"),
-    (QUERIES + r"transformer_self_attention_layers\.(\d+)\.norm", LAYER + ".self_attn_layer_norm"),
-    (QUERIES + r"transformer_self_attention_layers\.(\d+)\.self_attn", LAYER + ".self_attn"),
-    (QUERIES + r"transformer_cross_attention_layers\.(\d+)\.norm", LAYER + ".cross_attn_layer_norm"),
-    (QUERIES + r"transformer_cross_attention_layers\.(\d+)\.multihead_attn", LAYER + ".cross_attn"),
-    (QUERIES + r"transformer_ffn_layers\.(\d+)\.norm", LAYER + ".final_layer_norm"),
-    (QUERIES + r"transformer_ffn_layers\.(\d+)", LAYER),
-    (QUERIES + r"mask_embed\.layers\.(\d)", r"transformer.decoder.mask_predictor.mask_embedder.\1.0"),
-    (QUERIES + r"decoder_norm", "transformer.decoder.layernorm"),
-    (QUERIES + r"query_feat", "transformer.queries_features"),
-    (QUERIES + r"query_embed", "transformer.queries_embedder"),
-    (QUERIES + r"level_embed", "transformer.level_embed"),
-    (QUERIES + r"class_embed", "class_predictor"),
-    (r"\.norm1\.", ".self_attn_layer_norm."),
-    (r"\.norm2\.", ".final_layer_norm."),
-    (r"\.linear([12])\.", r".fc\1."),
-)
+CLIP = ORACLE / "open_clip_mini.json"
+NAMES = ("clouds_closed_vocabulary.pth", "clouds_text_classifier.pth")
+here = pytest.mark.skipif(not CLIP.is_file(), reason="the recordings are not beside this project")
 
 
-def head_state(published):
-    state = {}
-    for name, tensor in published.items():
-        if not name.startswith("sem_seg_head."):
-            continue
-        for pattern, replacement in RENAMED:
-            name = re.sub(pattern, replacement, name)
-        if ".self_attn.in_proj_" in name:
-            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
-                state[name.replace("in_proj_", f"{letter}_proj.")] = part
-        else:
-            state[name] = tensor
-    return state
+def recording(name):
+    return torch.load(ORACLE / name, weights_only=True)
 
 
-@pytest.mark.skipif(not RECORDING.is_file(), reason=f"the recording {RECORDING.name} is not beside this project")
-def test_published_weights_give_the_published_output(tmp_path):
-    recording = torch.load(RECORDING, weights_only=True)
-    clip = {name.removeprefix(CLIP): t for name, t in recording["model"].items() if name.startswith(CLIP)}
-    save_file(clip, tmp_path / "open_clip_model.safetensors")
-    config = {"model_cfg": json.loads((ORACLE / "open_clip_mini.json").read_text()), "preprocess_cfg": {}}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
-    segmenter_config = SegmenterConfig(backbone=BackboneConfig(weights=str(tmp_path)), head=HEAD)
-    segmenter = build_segmenter(segmenter_config, len(recording["class_names"]), seed=0).eval()
-    segmenter.head.load_state_dict(head_state(recording["model"]))
+@here
+@pytest.mark.parametrize("ensemble", [None, EnsembleConfig()], ids=["alone", "ensemble"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_checkpoint_gives_the_published_output(name, ensemble, tmp_path):
+    recorded = recording(name)
+    converted = convert(read_checkpoint(ORACLE / name), backbone=str(CLIP), ensemble=ensemble)
+    save_segmenter(converted.model, tmp_path / "model", converted.label_map.names)
+    model, info = load_segmenter(tmp_path / "model")
+    assert info.class_names == tuple(names.split(",")[0] for names in recorded["class_names"])
 
-    image = recording["image"][None]
+    image = recorded["image"][None]
     with torch.no_grad():
-        output = segmenter(image)
-    torch.testing.assert_close(output.class_logits[-1], recording["pred_logits"], rtol=0, atol=1e-5)
-    torch.testing.assert_close(output.mask_logits[-1], recording["pred_masks"], rtol=0, atol=1e-5)
-    published = recording["sem_seg"]
-    scores = segmenter.predict(image)[0]
+        output = model(image)
+    torch.testing.assert_close(output.class_logits[-1], recorded["pred_logits"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(output.mask_logits[-1], recorded["pred_masks"], rtol=0, atol=1e-5)
+    published = recorded["sem_seg" if ensemble is None else "sem_seg_geometric_ensemble"]
+    scores = model.predict(image)[0]
     torch.testing.assert_close(scores, published / published.sum(0), rtol=0, atol=1e-5)
     assert torch.equal(scores.argmax(0), published.argmax(0))
+
+
+@here
+def test_the_text_tower_gives_the_recorded_texts():
+    recorded = recording(NAMES[1])
+    texts = convert(read_checkpoint(ORACLE / NAMES[1]), backbone=str(CLIP)).model.texts
+    assert list(texts.counts) == recorded["num_templates"]
+    assert [",".join(names) for names in texts.names] == recorded["class_names"]
+    torch.testing.assert_close(texts.texts_SE, recorded["text_classifier"], rtol=0, atol=1e-6)
+    assert texts.seen_K.all()
+
+
+@here
+def test_the_ensemble_changes_the_recorded_scores():
+    """Or else the test above could not tell whether it was applied."""
+    for name in NAMES:
+        recorded = recording(name)
+        difference = recorded["sem_seg"] / recorded["sem_seg"].sum(0)
+        difference -= recorded["sem_seg_geometric_ensemble"] / recorded["sem_seg_geometric_ensemble"].sum(0)
+        assert difference.abs().max() > 1e-2
+
+
+@here
+@pytest.mark.parametrize("name", NAMES)
+def test_checkpoints_made_by_tests_have_the_published_names(name):
+    """What stands in for the recordings where they are not: the same names for the same parts."""
+    model, clip = small_segmenter(clip_config("convnext"), text="text" in name)
+    assert kinds(published_state(model, clip)) == kinds(recording(name)["model"])
+
+
+def kinds(names):
+    return {".".join("#" if part.isdigit() else part for part in name.split(".")) for name in names}

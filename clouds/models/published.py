@@ -1,0 +1,251 @@
+"""Published CLOUDS checkpoints as our segmenters: what is in one, what it is used for, why it does not fit.
+
+Source: yasserben/CLOUDS at bac4305. It knows no command line.
+"""
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from clouds.data.labels import LabelMap
+from clouds.errors import CloudsError
+from clouds.models.backbones import backbone_of
+from clouds.models.published_clip import published_clip
+from clouds.models.published_names import CITYSCAPES_NAMES, CLIP, HEAD, PACKED, count_blocks, our_names, unused
+from clouds.models.segmenter import MaskSegmenter
+from clouds.models.segmenter_config import EnsembleConfig, HeadConfig, TextConfig
+from clouds.models.text_tower import naming_of
+
+DEFAULT_CLASSES = "cityscapes19"
+
+_QUERIES = f"{HEAD}predictor."
+_PIXELS = f"{HEAD}pixel_decoder."
+_POINTS = 3 * 4 * 2
+"""What each head of the deformable attention has offsets for: levels, points per level, coordinates."""
+
+_TRAINED = "criterion.empty_weight"
+_SHOWN = 3
+
+_LOOKS = (
+    (r"backbone\.clip_model\.visual\.trunk\.stem\.", "CLOUDS with a CLIP ConvNeXt"),
+    (r"backbone\.clip_model\.visual\.layer1\.", "CLOUDS with a CLIP ResNet"),
+    (r"backbone\.res2\.", "Mask2Former with detectron2's ResNet"),
+    (r"backbone\.layers\.0\.blocks\.", "Mask2Former with detectron2's Swin"),
+    (r"model\.pixel_level_module\.", "transformers' Mask2Former (give its folder)"),
+    (r"head\.pixel_decoder\.", "a segmenter of this tool (it needs no conversion)"),
+    (r"image_encoder\.", "segment-anything"),
+    (r"(decode_head|cls_head)\.", "mmsegmentation"),
+    (r"visual\.", "a bare CLIP"),
+)
+"""What a checkpoint is of, by names in it."""
+
+
+@dataclass(frozen=True)
+class PublishedHead:
+    """A mask head as published, by our names: its sizes, its tensors, and what they were called."""
+
+    config: HeadConfig
+    tensors: dict[str, Tensor]
+    text: bool
+    used: frozenset[str]
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes a closed classifier knows."""
+        return None if self.text else len(self.tensors["class_predictor.weight"]) - 1
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A published model as ours; `left` says of every name that was not used what it stands for."""
+
+    model: MaskSegmenter
+    label_map: LabelMap
+    backbone: str
+    used: tuple[str, ...]
+    left: dict[str, str]
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.pth` or `.safetensors` file by their published names, on the CPU.
+
+    They may stand under `model` or `state_dict`. Raises `CloudsError` for a file that is missing, damaged, no
+    checkpoint, or that would run code when opened.
+    """
+    if not path.is_file():
+        raise CloudsError(f"checkpoint {path}: no such file", "give the .pth file that was published")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CloudsError(
+            f"checkpoint {path} is no file of plain tensors, and opening it could run code: "
+            + str(error).strip().splitlines()[0],
+            "where you trust it, open it once with torch and save its `model` alone: torch.save({'model': ...}, ...)",
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CloudsError(f"checkpoint {path} cannot be read: {reason}", "fetch it again") from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CloudsError(f"checkpoint {path} is not a dictionary of tensors", "give the .pth file that was published")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def published_head(tensors: Mapping[str, Tensor]) -> PublishedHead:
+    """The mask head in a checkpoint of CLOUDS or of detectron2's Mask2Former, whatever its backbone.
+
+    Every size is read from the tensors, the number of attention heads from the deformable attention's offsets. Raises
+    `CloudsError` where there is no such head.
+    """
+    text = f"{_QUERIES}class_embed.layers.0.weight" in tensors
+    names = our_names(tensors, text=text)
+    strange = [name for name in tensors if name.startswith(HEAD) and name not in names]
+    if not names:
+        raise CloudsError(
+            f"the checkpoint has no mask head (names beginning with {HEAD}){_looks(tensors)}",
+            "give a checkpoint of CLOUDS",
+        )
+    if strange:
+        raise CloudsError(
+            f"the checkpoint's mask head has parts that Mask2Former's has not: {_some(strange)}",
+            "only heads with one stride-4 level, without input projections of the decoder, are known",
+        )
+    ours: dict[str, Tensor] = {}
+    for name, own in names.items():
+        packed = PACKED.fullmatch(own)
+        if packed is None:
+            ours[own] = tensors[name].float()
+            continue
+        for letter, part in zip("qkv", tensors[name].float().chunk(3), strict=True):
+            ours[f"{packed[1]}{letter}_proj.{packed[2]}"] = part
+    return PublishedHead(_head_config(tensors), ours, text, frozenset(names))
+
+
+def convert(
+    tensors: Mapping[str, Tensor],
+    label_map: LabelMap | None = None,
+    *,
+    backbone: str | None = None,
+    ensemble: EnsembleConfig | None = None,
+) -> Converted:
+    """A published CLOUDS model, on the CPU in evaluation mode.
+
+    `label_map` are the classes it was trained for; without it Cityscapes' 19, under the names CLOUDS asks CLIP for.
+    `backbone` see `published_clip`. Raises `CloudsError` for tensors that do not fit and for another number of classes.
+    """
+    clip_tensors = {name.removeprefix(CLIP): tensor for name, tensor in tensors.items() if name.startswith(CLIP)}
+    head = published_head(tensors)
+    if not clip_tensors:
+        raise CloudsError(
+            f"the checkpoint has a mask head, but no CLIP (names beginning with {CLIP}){_looks(tensors)}",
+            "give a checkpoint of CLOUDS; a Mask2Former is converted from a folder in transformers' format",
+        )
+    names = TextConfig(names=CITYSCAPES_NAMES) if label_map is None else TextConfig()
+    label_map = label_map or LabelMap.of(DEFAULT_CLASSES)
+    _check_classes(head, tensors, label_map)
+    clip, clip_name = published_clip(clip_tensors, backbone)
+    names_of = {id(tensor): CLIP + name for name, tensor in clip.model.state_dict(keep_vars=True).items()}
+    tower = backbone_of(
+        clip.model.visual, clip.config["model_cfg"], clip.config["preprocess_cfg"], keep_projection=ensemble is not None
+    )
+    tower.freeze(True)
+    read = head.text or ensemble is not None
+    naming = naming_of(clip, label_map, names, head.text, ensemble) if read else None
+    with torch.random.fork_rng(devices=[]):
+        model = MaskSegmenter(tower, head.config, label_map.num_classes, naming)
+    _load_head(model, head)
+    kept = {names_of.get(id(tensor), "") for tensor in model.state_dict(keep_vars=True).values()}
+    if read:
+        kept |= {CLIP + name for name in clip_tensors if not name.startswith("visual.")}
+    used = (kept & tensors.keys()) | head.used
+    left = {name: _left(name) for name in tensors if name not in used}
+    return Converted(model.eval(), label_map, clip_name, tuple(sorted(used)), left)
+
+
+def _head_config(tensors: Mapping[str, Tensor]) -> HeadConfig:
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in tensors:
+            raise CloudsError(f"the checkpoint's mask head lacks {name}", "fetch it again, or give another checkpoint")
+        return tuple(tensors[name].shape)
+
+    former = f"{_QUERIES}static_query.weight"
+    queries = former if former in tensors else f"{_QUERIES}query_feat.weight"
+    layer = f"{_PIXELS}transformer.encoder.layers.0."
+    try:
+        return HeadConfig(
+            channels=shape(queries)[1],
+            queries=shape(queries)[0],
+            heads=shape(f"{layer}self_attn.sampling_offsets.weight")[0] // _POINTS,
+            encoder_layers=count_blocks(tensors, rf"{re.escape(_PIXELS)}transformer\.encoder\.layers\.(\d+)\."),
+            encoder_feedforward=shape(f"{layer}linear1.weight")[0],
+            decoder_layers=1 + count_blocks(tensors, rf"{re.escape(_QUERIES)}transformer_ffn_layers\.(\d+)\."),
+            decoder_feedforward=shape(f"{_QUERIES}transformer_ffn_layers.0.linear1.weight")[0],
+        )
+    except ValidationError as error:
+        raise CloudsError(f"the checkpoint's mask head has sizes that cannot be: {error}") from error
+
+
+def _check_classes(head: PublishedHead, tensors: Mapping[str, Tensor], label_map: LabelMap) -> None:
+    trained = head.num_classes
+    if trained is None and _TRAINED in tensors:
+        trained = len(tensors[_TRAINED]) - 1
+    if trained is not None and trained != label_map.num_classes:
+        raise CloudsError(
+            f"the checkpoint was trained for {trained} classes, and {label_map.num_classes} are given",
+            "give its classes, in their order, by --classes: a YAML list of their names, or a text file, one a line",
+        )
+
+
+def _load_head(model: MaskSegmenter, head: PublishedHead) -> None:
+    wanted = model.head.state_dict()
+    faults = {
+        "missing": sorted(wanted.keys() - head.tensors.keys()),
+        "of another shape": sorted(
+            f"{name} {list(tensor.shape)}, not {list(wanted[name].shape)}"
+            for name, tensor in head.tensors.items()
+            if name in wanted and tensor.shape != wanted[name].shape
+        ),
+        "not known": sorted(head.tensors.keys() - wanted.keys()),
+    }
+    told = [f"{what}: {_some(names)}" for what, names in faults.items() if names]
+    if told:
+        sizes = f"channels {head.config.channels}, strides' channels {list(model.backbone.channels)}"
+        raise CloudsError(
+            f"the checkpoint's mask head does not fit its own sizes ({sizes}); " + "; ".join(told),
+            "give a whole checkpoint of CLOUDS",
+        )
+    model.head.load_state_dict(head.tensors)
+
+
+def _left(name: str) -> str:
+    if name.startswith(f"{CLIP}visual."):
+        return "CLIP's projection"
+    if name.startswith(CLIP):
+        return "CLIP's text tower"
+    return unused(name) or "not known"
+
+
+def _looks(names: Iterable[str]) -> str:
+    found = [what for pattern, what in _LOOKS if any(re.match(pattern, name) for name in names)]
+    return f"; by its names it is of {found[0]}" if found else f"; its names begin with {_beginnings(names)}"
+
+
+def _beginnings(names: Iterable[str]) -> str:
+    return _some(sorted({name.split(".")[0] for name in names})) or "nothing"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
