@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clouds import __version__
+from clouds.engine.artifact import DESCRIPTION as STAGE
 from clouds.engine.atomic import read_json, write_json
 from clouds.engine.ledger import DONE, Ledger, Record
 from clouds.engine.lock import hold, holder
@@ -53,6 +54,9 @@ class ExportFolder:
         """
         if self.out.exists() and not self.out.is_dir():
             raise UsageError(f"--out {self.out}: is a file", _OTHER)
+        stage = next((parent for parent in self.out.parents if (parent / STAGE).exists()), None)
+        if stage is not None:
+            raise UsageError(f"--out {self.out}: lies in the artifact {stage}, which is not to change", _OTHER)
         content = self._description()
         if not content and self.out.exists() and any(path.name not in _BEFORE for path in self.out.iterdir()):
             raise UsageError(f"--out {self.out}: is not empty, and not an export of this tool", _OTHER)
@@ -66,6 +70,10 @@ class ExportFolder:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the folder for the length of the block. Raises `CloudsError` where a live export holds it."""
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {self.out}: {error.strerror or error}", _OTHER) from error
         at_work = holder(self.work)
         if at_work is not None:
             raise CloudsError(

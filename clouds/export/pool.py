@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -28,11 +28,11 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_all(work: Callable[[P], T], parts: Iterable[P], workers: int) -> Iterator[T]:
+def run_all(work: Callable[[P], T], parts: Iterable[P], workers: int) -> Generator[T, None, None]:
     """The results of every part, as they come; with one worker in this process, in order.
 
     Parts are taken from the iterable when there is room for them. An error of a part is raised here, after the parts
-    at work have ended.
+    at work have ended; closing the generator waits for them too.
     """
     if workers == 1:
         yield from map(work, parts)

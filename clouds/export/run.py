@@ -7,6 +7,7 @@ import importlib.util
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -132,12 +133,11 @@ def _export(
     pending = (part for part in parts_of(images, options.splits, bounds) if part.name not in done)
     progress = Progress(format_.name, sum(items.values()), 0, "image", shown=True)
     progress.skip(sum(row["items"] for row in done.values()))
-    try:
-        for name, row in run_all(partial(write_part, format_, job), pending, _workers(options, items)):
+    written = run_all(partial(write_part, format_, job), pending, _workers(options, items))
+    with closing(progress), closing(written):
+        for name, row in written:
             folder.record(ledger, name, row)
             progress.advance(row["items"])
-    finally:
-        progress.close()
     # 2. what describes the whole
     rows = folder.done(ledger)
     tally = _tally(job, rows.values())

@@ -49,6 +49,18 @@ def test_imagefolder_opens_with_images_masks_and_facts(images, tmp_path):
     }
 
 
+def test_imagefolder_opens_by_its_folders_alone(images, tmp_path):
+    export(images, "imagefolder", tmp_path / "out", share=SHARE)
+    (tmp_path / "out" / "README.md").unlink()
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    check(loaded, images)
+
+
+def test_a_split_has_the_name_it_is_given(images, tmp_path):
+    export(images, "imagefolder", tmp_path / "out", splits=Splits("dusk"))
+    assert list(load(tmp_path / "out", tmp_path)) == ["dusk"]
+
+
 def test_imagefolder_keeps_every_file_as_it_is(images, tmp_path):
     export(images, "imagefolder", tmp_path / "out")
     for sample in images.samples():
