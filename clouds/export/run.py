@@ -90,6 +90,8 @@ def export_images(
         say(f"lost: {sentence}")
     try:
         with folder.held():
+            # another export may have come and gone since
+            folder.check(force=options.force)
             _export(images, format_, job, folder, items, options)
         folder.clear()
     except OSError as error:

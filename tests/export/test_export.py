@@ -16,7 +16,7 @@ from clouds.data.images import write_labels
 from clouds.engine.atomic import read_json
 from clouds.engine.lock import hold
 from clouds.errors import CloudsError, InputError, UsageError
-from clouds.export.parts import Splits
+from clouds.export.parts import Splits, survey
 from clouds.export.registry import FORMATS
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,8 @@ def crash(monkeypatch):
     monkeypatch.setattr("os.replace", rename)
 
 
-def unlike_only_in_time(folder):
+def without_paths(folder):
+    """Every file but the one that names the folder it lies in."""
     return {name: data for name, data in content(folder).items() if name != "dataset.py"}
 
 
@@ -66,7 +67,7 @@ def test_an_export_stopped_anywhere_ends_with_the_same_bytes(tmp_path, crash, mo
             crashes += 1
             assert not (read_json(tmp_path / "stopped" / "export.json") or {}).get("complete")
     assert crashes >= 4
-    assert unlike_only_in_time(tmp_path / "stopped") == unlike_only_in_time(tmp_path / "whole")
+    assert without_paths(tmp_path / "stopped") == without_paths(tmp_path / "whole")
     assert ".export" not in os.listdir(tmp_path / "stopped")
 
 
@@ -188,6 +189,20 @@ def test_two_exports_to_one_folder(images, tmp_path):
     with hold(tmp_path / "out" / ".export"), pytest.raises(CloudsError, match=f"process {os.getpid()} on"):
         export(images, "imagefolder", tmp_path / "out")
     export(images, "imagefolder", tmp_path / "out")
+
+
+def test_an_export_that_came_in_between_is_kept(images, tmp_path, monkeypatch):
+    def survey_slowly(*arguments):
+        monkeypatch.setattr("clouds.export.run.survey", survey)
+        export(images, "mmseg", tmp_path / "out")
+        return survey(*arguments)
+
+    monkeypatch.setattr("clouds.export.run.survey", survey_slowly)
+    with pytest.raises(UsageError, match="holds another export: format was 'mmseg'"):
+        export(images, "imagefolder", tmp_path / "out")
+    export(images, "mmseg", tmp_path / "other")
+    kept = {name: data for name, data in without_paths(tmp_path / "out").items() if not name.startswith(".export/")}
+    assert kept == without_paths(tmp_path / "other")
 
 
 def test_missing_images_are_counted_before_anything_is_written(tmp_path):
