@@ -22,6 +22,7 @@ setup(
         "clouds.data.published",
         "clouds.data.world",
         "clouds.engine",
+        "clouds.export",
         "clouds.models",
         "clouds.ops",
         "clouds.pretraining",
@@ -39,14 +40,19 @@ setup(
     },
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={
+        # what the writers of single formats need: parquet, coco-rle
+        "export": ["pyarrow>=15", "pycocotools>=2.0.8"],
         "test": [
             "datasets>=3.0",
             "hypothesis>=6.100",
             "mypy>=1.10",
+            "pyarrow>=15",
+            "pycocotools>=2.0.8",
             "pytest>=8.0",
             "pytest-cov>=5.0",
             "ruff>=0.9",
             "types-PyYAML",
+            "webdataset>=0.2.100",
         ],
     },
     entry_points={"console_scripts": ["clouds = clouds.cli:main"]},

@@ -98,6 +98,32 @@ def report(config: Config, set_: Overrides = []) -> None:  # noqa: B006
 
 
 @app.command()
+def export(
+    artifact: Annotated[Path, typer.Argument(help="A stage's folder in a run, or a run's: what it labelled last.")],
+    format_: Annotated[str, typer.Option("--format", help="imagefolder, parquet, ...: an unknown one lists all.")],
+    out: Annotated[Path, typer.Option("--out", help="Where it goes: a folder of the export's own.")],
+    split: Annotated[str, typer.Option("--split", help="Name of the split.")] = "train",
+    val_share: Annotated[float, typer.Option("--val-share", help="Share of the images that becomes `val`.")] = 0.0,
+    things: Annotated[
+        list[str], typer.Option("--things", help="A class whose connected pieces are objects, for COCO.")
+    ] = [],  # noqa: B006
+    shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Size of a file that holds many images.")] = 256,
+    link: Annotated[bool, typer.Option("--link", help="Hard-link files rather than copy them.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 is one per core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Discard an earlier export in the folder.")] = False,
+) -> None:
+    """Write labelled images of a run in a format other tools read; the same command goes on after an interruption."""
+    from clouds.commands import export_folder
+    from clouds.export.parts import Splits
+    from clouds.export.run import Options
+
+    options = Options(
+        splits=Splits(split, val_share), things=things, shard_mb=shard_mb, link=link, workers=workers, force=force
+    )
+    export_folder(artifact, format_, out, options)
+
+
+@app.command()
 def tiny(
     folder: Annotated[Path, typer.Argument(help="Where to put them.")],
     seed: Annotated[int, typer.Option(help="Their weights are random from this seed.")] = 0,

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -24,6 +25,9 @@ from clouds.report.data_check import data_check
 from clouds.report.html import write_html
 from clouds.report.summary import model_notes
 from clouds.report.tables import models_table, scores_of, terminal
+
+if TYPE_CHECKING:
+    from clouds.export.run import Options
 
 _SHOWN_FAILURES = 5
 
@@ -116,6 +120,17 @@ def write_report(assembly: Assembly) -> None:
         typer.echo(f"\nmIoU in percent\n\n{terminal(header, rows)}")
     path = write_html(assembly.config, assembly.stages, current)
     typer.echo(f"report: {path}")
+
+
+def export_folder(folder: Path, format_: str, out: Path, options: "Options") -> None:
+    """Write what a folder of a run holds in a format of its kind, saying what is lost and where it went."""
+    from clouds.engine.interrupt import raise_on_signals
+    from clouds.export.registry import check_format, kind_of
+
+    kind = kind_of(folder)
+    check_format(kind, format_)
+    raise_on_signals()
+    typer.echo(kind.export(folder, format_, out.absolute(), options, lambda line: typer.echo(line, err=True)))
 
 
 def build_stand_ins(folder: Path, seed: int) -> None:

@@ -21,12 +21,15 @@ ALLOWED = {
     "training": {"base", "ops", "data", "models", "engine"},
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
     "report": {"base", "ops", "data", "engine"},
-    "cli": {"base", "data", "engine", "models", "report", "cli"},
+    "export": {"base", "ops", "data", "engine"},
+    "cli": {"base", "data", "engine", "models", "report", "export", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
 }
 CLI = {"cli", "commands", "convert_command", "assembly", "__main__"}
 MODEL_PACKAGES = {"diffusers", "transformers", "open_clip", "timm", "segment_anything", "detectron2", "peft"}
 TENSOR_PACKAGES = {"torch", "torchvision", "accelerate"}
+# registers data with detectron2 where a run left it; it knows no model
+DATA_READERS = {"clouds.export.detectron2": {"detectron2"}}
 
 
 def layer(module: str) -> str:
@@ -79,9 +82,10 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_model_packages_are_imported_in_models_only(path: Path) -> None:
     here = layer(module_name(path))
     packages = {name.split(".")[0] for name in imports(path)}
+    packages -= DATA_READERS.get(module_name(path), set())
     if here != "models":
         assert not packages & MODEL_PACKAGES
-    if here in ("base", "data", "report", "pipelines"):
+    if here in ("base", "data", "report", "export", "pipelines"):
         assert not packages & TENSOR_PACKAGES
 
 
@@ -144,7 +148,7 @@ from typer.testing import CliRunner
 from clouds.cli import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 print([name for name in {heavy} if name in sys.modules])
-import clouds.commands, pipelines.full, pipelines.pretrain_miniature, pipelines.source_only
+import clouds.commands, clouds.export.registry, pipelines.full, pipelines.pretrain_miniature, pipelines.source_only
 print([name for name in {heavy} if name in sys.modules])
 """
     assert run(code).split("\n")[:2] == ["[]", "[]"]
@@ -158,6 +162,10 @@ FLAGS = {
     "status": {"--set", "--help"},
     "retry": {"--set", "--help"},
     "report": {"--set", "--help"},
+    "export": {
+        *("--format", "--out", "--split", "--val-share", "--things", "--shard-mb", "--link"),
+        *("--workers", "--force", "--help"),
+    },
     "tiny": {"--seed", "--help"},
     "doctor": {"--data", "--set", "--items", "--help"},
     "demo": {"--size", "--run-dir", "--set", "--help"},
