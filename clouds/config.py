@@ -96,7 +96,10 @@ class ConfigModel(BaseModel):
 
 
 def load_tree(path: Path) -> dict[str, Any]:
-    """The nested values of one YAML file, laid over the one its `base` key names: a path, or a config that ships."""
+    """The nested values of one YAML file, laid over those its `base` key names: paths, or configs that ship.
+
+    Of several, each is laid over the one before.
+    """
     return _load_over_base(path.resolve(), ())
 
 
@@ -106,12 +109,13 @@ def _load_over_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise UsageError(f"config {path}: its 'base' leads back to it: {chain}", "give one of them no 'base'")
     tree = _read_yaml(path)
     base = tree.pop("base", None)
-    if base is None:
-        return tree
-    if not isinstance(base, str):
-        raise UsageError(f"config {path}: 'base' = {base!r} is not a path", "give the path of one YAML file")
-    named = shipped_configs().get(base)
-    return merge(_load_over_base((named or absolute_path(base)).resolve(), (*above, path)), tree)
+    bases = [] if base is None else [base] if isinstance(base, str) else base
+    if not isinstance(bases, list) or not all(isinstance(one, str) for one in bases):
+        raise UsageError(f"config {path}: 'base' = {base!r} is not a path", "give the path of a YAML file, or several")
+    shipped, below = shipped_configs(), {}
+    for one in bases:
+        below = merge(below, _load_over_base((shipped.get(one) or absolute_path(one)).resolve(), (*above, path)))
+    return merge(below, tree)
 
 
 def shipped_configs() -> dict[str, Path]:

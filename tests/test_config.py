@@ -212,7 +212,16 @@ def test_a_base_that_leads_back_is_an_error_that_names_the_way(tmp_path: Path) -
         read(tmp_path, "base: other.yaml")
 
 
-@pytest.mark.parametrize("base", ["[a.yaml]", "3", "{a: b}"])
+def test_of_several_bases_each_lies_over_the_one_before(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("name: one\nfile: x\ntrain: {steps: 1, batch_size: 2}", encoding="utf-8")
+    (tmp_path / "two.yaml").write_text("name: two\ntrain: {steps: 5}", encoding="utf-8")
+    config = read(tmp_path, "base: [one.yaml, two.yaml]\nweights: ./w")
+    assert config.name == "two"
+    assert (config.train.steps, config.train.batch_size) == (5, 2)
+    assert config.file == tmp_path / "x"
+
+
+@pytest.mark.parametrize("base", ["[3]", "3", "{a: b}"])
 def test_a_base_that_is_no_path_is_an_error(tmp_path: Path, base: str) -> None:
     with pytest.raises(UsageError, match="is not a path"):
         read(tmp_path, f"base: {base}")
