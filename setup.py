@@ -38,6 +38,8 @@ setup(
     },
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={
+        "tensorboard": ["tensorboard>=2.15"],
+        "wandb": ["wandb>=0.17"],
         "test": [
             "datasets>=3.0",
             "hypothesis>=6.100",
@@ -45,6 +47,7 @@ setup(
             "pytest>=8.0",
             "pytest-cov>=5.0",
             "ruff>=0.9",
+            "tensorboard>=2.15",
             "types-PyYAML",
         ],
     },
