@@ -122,17 +122,20 @@ class Draws(TorchDataset[Drawn | CloudsError]):
             image_HWC, labels_HW = self._cropped(image_HWC, labels_HW, source.augment, rng, wanted)
             return Drawn(number, photometric(image_HWC, rng, source.augment), labels_HW, tuple(skipped))
         raise CloudsError(
-            f"data set {source.dataset.name!r}: {_ATTEMPTS} images in a row cannot be used; the last: {skipped[-1]}",
+            f"data set {source.dataset.name!r}: {len(skipped)} images in a row cannot be used; the last: {skipped[-1]}",
             "mend the files and run the same command",
         )
 
     def _choices(self, number: int, source: int, turn: int) -> Iterator[_Choice]:
         """The images to try for a draw, one after another."""
-        if source not in self.tables:
-            for attempt in range(_ATTEMPTS):
-                yield _Choice(in_rounds(turn + attempt, len(self.sources[source].dataset.ids), self.seed, source))
-            return
-        table, rng = self.tables[source], np.random.default_rng(item_seed(self.seed, "rare class", number))
+        if source in self.tables:
+            # at first alone: few images may hold a class, and none of them be readable
+            yield from self._of_a_class(self.tables[source], number)
+        for attempt in range(_ATTEMPTS):
+            yield _Choice(in_rounds(turn + attempt, len(self.sources[source].dataset.ids), self.seed, source))
+
+    def _of_a_class(self, table: RareClasses, number: int) -> Iterator[_Choice]:
+        rng = np.random.default_rng(item_seed(self.seed, "rare class", number))
         position = table.draw_class(rng)
         for _ in range(_ATTEMPTS):
             index = table.draw_image(position, rng)
