@@ -99,7 +99,6 @@ class TrainingConfig(LoopConfig):
     # what it measures changes nothing; with `keep_best` it does, and the stages count it among their inputs
     validation: Neutral[ValidationConfig | None] = None
     """Mean IoU in the course of the training, in its log; null: none."""
-
     images_at_once: Neutral[Positive | None] = None
     """Images per forward pass on one process; the rest of the batch is accumulated. Null: all of it."""
     loss: MaskLossConfig = MaskLossConfig()
