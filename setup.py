@@ -42,6 +42,8 @@ setup(
     extras_require={
         # what the writers of single formats need: parquet, coco-rle
         "export": ["pyarrow>=15", "pycocotools>=2.0.8"],
+        "tensorboard": ["tensorboard>=2.15"],
+        "wandb": ["wandb>=0.17"],
         "test": [
             "datasets>=3.0",
             "hypothesis>=6.100",
@@ -51,6 +53,7 @@ setup(
             "pytest>=8.0",
             "pytest-cov>=5.0",
             "ruff>=0.9",
+            "tensorboard>=2.15",
             "types-PyYAML",
             "webdataset>=0.2.100",
         ],

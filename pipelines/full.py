@@ -70,8 +70,11 @@ class Config(RunConfig):
         self.data.check_names(
             {
                 "train.data": self.train.data,
+                "train.validation.data": self.train.validation_sets,
                 "selftrain.data": self.selftrain.data,
+                "selftrain.validation.data": self.selftrain.validation_sets,
                 "adapt.data": self.adapt.data if self.adapt else (),
+                "adapt.validation.data": self.adapt.validation_sets if self.adapt else (),
                 "repaint.data": (self.repaint.data,) if self.repaint else (),
                 "evaluate.data": self.evaluate.data,
             }

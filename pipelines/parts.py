@@ -45,6 +45,7 @@ class Parts:
             hashes=self.hashes,
             max_failures=self.run.max_failures,
             precision=self._precision,
+            validated=self.data.open_all(config.validation_sets),
         )
 
     def generate(self, name: str, config: GenerateConfig) -> Stage:
@@ -95,6 +96,7 @@ class Parts:
             seed=self.run.seed,
             max_failures=self.run.max_failures,
             precision=self._precision,
+            validated=self.data.open_all(config.validation_sets),
             kind=kind,
         )
 

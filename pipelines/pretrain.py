@@ -79,6 +79,7 @@ class Pretrain:
                 seed=seed,
                 progress=work.progress,
                 max_failures=self.max_failures,
+                trackers=self.artifact.folder.parent / "trackers" / self.name,
             )
             run_training(learner, self.config, place)
             if work.writes:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from clouds.data.transforms import AugmentConfig
 from clouds.engine.artifact import Artifact
 from clouds.engine.shard import Shard, digest
 from clouds.engine.stage import Stage, Worker
+from clouds.training.inputs import validation_identity, validation_stamp
 from clouds.training.settings import TrainingConfig, Weights
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Selftrain:
     max_failures: int
     precision: str
 
+    validated: Mapping[str, Dataset] = field(default_factory=dict)
     kind: str = "selftrain"
     version: ClassVar[int] = 1
     unit: ClassVar[str] = "step"
@@ -78,6 +80,7 @@ class Selftrain:
             "classes": self.label_map.describe(),
             "precision": self.precision,
             "data": {name: dataset.identity() for name, dataset in self.datasets.items()},
+            **validation_identity(self.config.validation, self.validated),
         }
 
     def fetch(self) -> None:
@@ -85,7 +88,8 @@ class Selftrain:
 
     def shards(self) -> Iterable[Shard]:
         upstream = [stage.artifact.stamp() for stage in self.needs]
-        yield Shard("model", self.config.steps, digest([*data_stamp(self.datasets), *upstream]))
+        chosen_by = validation_stamp(self.config.validation, self.validated)
+        yield Shard("model", self.config.steps, digest([*data_stamp(self.datasets), *upstream, *chosen_by]))
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.segmenter_files import load_segmenter
@@ -94,7 +98,10 @@ class Selftrain:
 
         config = self.config
         model, _ = load_segmenter(self.start.artifact.shard_folder("model"), expect_classes=self.label_map.names)
-        sources = [Source(dataset, config.data[name], config.augment) for name, dataset in self.datasets.items()]
+        sources = [
+            Source(dataset, config.data[name], config.augment, config.rare_classes)
+            for name, dataset in self.datasets.items()
+        ]
         if self.repainted is not None:
             sources.append(Source(self._repainted(self.repainted), config.repainted_weight, config.augment))
         if self.labels is not None and isinstance(config, SelftrainConfig):
@@ -102,8 +109,10 @@ class Selftrain:
             sources.append(Source(self._generated(self.labels), config.generated_weight, augment))
         return TrainingWorker(
             stage=self.name,
+            run_folder=self.artifact.folder.parent,
             model=model,
             sources=sources,
+            validated=self.validated,
             config=config,
             backbone_lr_multiplier=config.backbone_lr_multiplier,
             class_names=self.label_map.names,

@@ -26,7 +26,13 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _sets_are_known(self) -> "Config":
-        self.data.check_names({"train.data": self.train.data, "evaluate.data": self.evaluate.data})
+        self.data.check_names(
+            {
+                "train.data": self.train.data,
+                "train.validation.data": self.train.validation_sets,
+                "evaluate.data": self.evaluate.data,
+            }
+        )
         return self
 
 

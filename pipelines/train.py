@@ -1,7 +1,7 @@
 """The stage `train`: the segmenter learns from labelled source images. It sees no generated and no target image."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clouds.data.labels import LabelMap
@@ -12,6 +12,7 @@ from clouds.engine.shard import Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.models.segmenter_config import SegmenterConfig, backbone_identity
 from clouds.models.weights import HashCache
+from clouds.training.inputs import validation_identity, validation_stamp
 from clouds.training.settings import TrainingConfig, Weights
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Train:
     hashes: HashCache
     max_failures: int
     precision: str
+    validated: Mapping[str, Dataset] = field(default_factory=dict)
     needs: tuple[Stage, ...] = ()
 
     kind: ClassVar[str] = "train"
@@ -57,6 +59,7 @@ class Train:
             "precision": self.precision,
             "weights": backbone_identity(self.config.segmenter.backbone, self.hashes),
             "data": {name: dataset.identity() for name, dataset in self.datasets.items()},
+            **validation_identity(self.config.validation, self.validated),
         }
 
     def fetch(self) -> None:
@@ -67,19 +70,25 @@ class Train:
             factory_arguments(backbone)
 
     def shards(self) -> Iterable[Shard]:
-        yield Shard("model", self.config.steps, digest(data_stamp(self.datasets)))
+        chosen_by = validation_stamp(self.config.validation, self.validated)
+        yield Shard("model", self.config.steps, digest([*data_stamp(self.datasets), *chosen_by]))
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.segmenter import build_segmenter
         from clouds.training.draws import Source
         from clouds.training.worker import TrainingWorker
 
-        segmenter, augment = self.config.segmenter, self.config.augment
+        segmenter, config = self.config.segmenter, self.config
         return TrainingWorker(
             stage=self.name,
+            run_folder=self.artifact.folder.parent,
             model=build_segmenter(segmenter, self.label_map, seed=item_seed(self.seed, "weights")),
-            sources=[Source(dataset, self.config.data[name], augment) for name, dataset in self.datasets.items()],
-            config=self.config,
+            sources=[
+                Source(dataset, config.data[name], config.augment, config.rare_classes)
+                for name, dataset in self.datasets.items()
+            ],
+            validated=self.validated,
+            config=config,
             backbone_lr_multiplier=segmenter.backbone.lr_multiplier,
             class_names=self.label_map.names,
             ignore=self.label_map.ignore,

@@ -6,16 +6,13 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from pydantic import AfterValidator, Field
 
 from clouds.config import ConfigModel
 
 # the level of padded image pixels: middle grey, near every model's mean; their labels are ignored
 PAD_LEVEL = 128
-
-# a crop of one class only teaches little; the share's denominator leaves ignored pixels out
-_CROP_TRIES = 10
 
 
 def _rising(values: tuple[float, float]) -> tuple[float, float]:
@@ -47,11 +44,20 @@ class JitterConfig(ConfigModel):
     """Largest shift of hue in steps of 2 degrees, as the published code counts it (8-bit hue of 0..179)."""
 
 
+class BlurConfig(ConfigModel):
+    """Gaussian blur; the defaults are those of DACS and DAFormer (for crops of 512 pixels)."""
+
+    probability: Share = 0.5
+    """Chance of it."""
+    sigma: Range = (0.15, 1.15)
+    """Least and largest standard deviation in pixels."""
+
+
 class AugmentConfig(ConfigModel):
-    """Random scale, crop, flip and colour jitter."""
+    """Random scale, crop, flip, colour jitter and blur."""
 
     crop: tuple[Size, Size] | None = None
-    """(height, width) of the result, padded where the image is smaller; none: the whole scaled image."""
+    """(height, width) of the result; a smaller image is padded, and padding is never learned; none: all of it."""
     scale: Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_rising)] = (
         0.5,
         2.0,
@@ -60,9 +66,13 @@ class AugmentConfig(ConfigModel):
     flip: Share = 0.5
     """Chance to mirror left and right."""
     max_class_share: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Draw another crop, up to ten times, while one class holds more than this share of its labelled pixels."""
+    """Draw another crop while one class holds more than this share of its labelled pixels; none: take any."""
+    crop_tries: Size = 10
+    """Crops drawn at most; the last one is taken whatever it holds."""
     jitter: JitterConfig | None = JitterConfig()
     """Colour jitter; none: colours stay."""
+    blur: BlurConfig | None = None
+    """Gaussian blur, after the jitter; none: it stays sharp."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,16 @@ def geometric(
 
 
 def photometric(image_HWC: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:
-    """The uint8 RGB image with `config.jitter`; contrast comes before or after the change of colour, by a coin."""
-    jitter = config.jitter
-    if jitter is None:
-        return image_HWC
+    """The uint8 RGB image with `config.jitter`, then with `config.blur`."""
+    if config.jitter is not None:
+        image_HWC = _jittered(image_HWC, rng, config.jitter)
+    if config.blur is not None:
+        image_HWC = _blurred(image_HWC, rng, config.blur)
+    return image_HWC
+
+
+def _jittered(image_HWC: NDArray[np.uint8], rng: np.random.Generator, jitter: JitterConfig) -> NDArray[np.uint8]:
+    """Contrast comes before or after the change of colour, by a coin."""
     shift = rng.uniform(-jitter.brightness, jitter.brightness)
     contrast, saturation = rng.uniform(*jitter.contrast), rng.uniform(*jitter.saturation)
     hue = rng.uniform(-jitter.hue, jitter.hue)
@@ -130,6 +146,11 @@ def photometric(image_HWC: NDArray[np.uint8], rng: np.random.Generator, config: 
     return np.array(image if contrast_first else image.point(contrast_levels * 3))
 
 
+def _blurred(image_HWC: NDArray[np.uint8], rng: np.random.Generator, blur: BlurConfig) -> NDArray[np.uint8]:
+    sigma, wanted = rng.uniform(*blur.sigma), rng.random() < blur.probability
+    return np.array(Image.fromarray(image_HWC).filter(ImageFilter.GaussianBlur(sigma))) if wanted else image_HWC
+
+
 def _draw_crop(
     labels_HW: NDArray[np.uint8], config: AugmentConfig, scale: float, rng: np.random.Generator, ignore: int
 ) -> _Crop:
@@ -138,7 +159,7 @@ def _draw_crop(
     wanted = config.crop or scaled
     size = min(wanted[0], scaled[0]), min(wanted[1], scaled[1])
     rows, columns = height / scaled[0], width / scaled[1]
-    for _ in range(_CROP_TRIES):
+    for _ in range(config.crop_tries):
         top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(scaled, size, strict=True))
         # the far edge is clipped: rounding may carry it past the image by a hair
         right, bottom = min((left + size[1]) * columns, width), min((top + size[0]) * rows, height)
@@ -149,7 +170,10 @@ def _draw_crop(
 
 
 def _top_share(labels_HW: NDArray[np.uint8], window: _Crop, ignore: int) -> float:
-    """The largest class's share of the labelled pixels in a window; 1 where none is labelled."""
+    """The largest class's share of the labelled pixels in a window; 1 where none is labelled.
+
+    A crop of one class teaches little; ignored pixels teach nothing, so they are not among those it is a share of.
+    """
     left, top, right, bottom = window.box
     inside_HW = labels_HW[int(top) : math.ceil(bottom), int(left) : math.ceil(right)]
     counts = np.bincount(inside_HW.ravel(), minlength=256)

@@ -12,6 +12,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.utils import broadcast_object_list, gather_object
 
 from clouds.engine.settings import RuntimeConfig
+from clouds.engine.trackers import check_trackers
 from clouds.errors import UsageError
 
 T = TypeVar("T")
@@ -22,6 +23,7 @@ class Runtime:
 
     def __init__(self, config: RuntimeConfig) -> None:
         _check_device(config.device)
+        check_trackers(config.trackers)
         self.config = config
         self.accelerator = Accelerator(
             cpu=config.device == "cpu",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from clouds.config import ConfigModel, ConfigPath, Neutral
+from clouds.engine.trackers import TrackerName
 
 
 class RuntimeConfig(ConfigModel):
@@ -18,6 +19,8 @@ class RuntimeConfig(ConfigModel):
     """Autocast of training and inference."""
     workers: Neutral[Annotated[int, Field(ge=0)]] = 0
     """Processes that read and augment training images; 0 reads them in the training process."""
+    trackers: Neutral[tuple[TrackerName, ...]] = ()
+    """Where else a training's log goes, each to be installed by the same name; below `trackers` in the run's folder."""
 
 
 class RunConfig(ConfigModel):

@@ -1,6 +1,6 @@
 """The segmenter: a backbone, a Mask2Former head, and images of any size. It knows no data set, loss or file."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clouds.data.labels import LabelMap
-from clouds.errors import UsageError
+from clouds.errors import UsageError, nearest
 from clouds.models.backbones import Backbone, load_backbone
 from clouds.models.class_texts import Naming, class_names
 from clouds.models.heads import MaskHead, MaskOutput
@@ -20,6 +20,13 @@ from clouds.ops.open_vocabulary import best_names, geometric_ensemble, name_logi
 from clouds.ops.semantic import semantic_scores
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+# embeddings that are plain parameters of the image towers of timm, open_clip and transformers, by the last part of
+# their names
+_EMBEDDINGS = frozenset(
+    ("cls_token", "class_embedding", "pos_embed", "positional_embedding", "position_embeddings", "reg_token",
+     "register_tokens", "mask_token", "relative_position_bias_table")
+)  # fmt: skip
 
 
 class MaskSegmenter(nn.Module):
@@ -34,6 +41,7 @@ class MaskSegmenter(nn.Module):
         self.head = MaskHead(head, backbone.channels, num_classes, text_dim)
         self.head_config = head
         self.num_classes = num_classes
+        self._backbone_held = False
         self.name(naming)
 
     def name(self, naming: Naming | None) -> None:
@@ -76,8 +84,23 @@ class MaskSegmenter(nn.Module):
         """Pixels per mask cell."""
         return self.backbone.strides[0]
 
+    def hold_backbone(self, held: bool) -> None:
+        """Keep gradients from the backbone, and evaluation mode in it, or no longer.
+
+        Unlike a frozen one, a backbone that is held remains among what is trained and what a checkpoint holds.
+        """
+        self._backbone_held = held
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "MaskSegmenter":
+        super().train(mode)
+        self.backbone.train(mode and not self._backbone_held)
+        return self
+
     def _decode(self, images_BCHW: Tensor) -> MaskOutput:
-        output: MaskOutput = self.head(self.backbone(self._normalise(images_BCHW)), self.texts)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._backbone_held):
+            features = self.backbone(self._normalise(images_BCHW))
+        output: MaskOutput = self.head(features, self.texts)
         return output
 
     def _class_logits(self, output: MaskOutput, last_BChw: Tensor) -> Tensor:
@@ -139,12 +162,27 @@ def loss_settings(config: MaskLossConfig, *, ignore: int, stride: int) -> MaskLo
 
 
 def parameter_groups(
-    model: MaskSegmenter, *, lr: float, weight_decay: float, backbone_lr_multiplier: float = 1.0
+    model: MaskSegmenter,
+    *,
+    lr: float,
+    weight_decay: float,
+    backbone_lr_multiplier: float = 1.0,
+    lr_multipliers: Mapping[str, float] | None = None,
+    no_decay: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """The trainable parameters as groups for an optimizer, each with its `name` and its `parameter_names`.
 
     As published, norms and embeddings have no weight decay and biases have. Order depends on the model alone.
+
+    Args:
+        lr_multipliers: further factors on the learning rate by the first parts of parameters' names, such as `head`
+            or `head.pixel_decoder`; of several that fit, the longest counts.
+        no_decay: further parameters without weight decay, by the last part of their names.
+
+    Raises `UsageError` for a part or a name that no parameter of the model has, frozen or not.
     """
+    multipliers = {"backbone": 1.0, "head": 1.0, **(lr_multipliers or {})}
+    _check_names(model, multipliers, no_decay)
     undecayed = {
         parameter for module in model.modules() if isinstance(module, (*_NORMS, nn.Embedding))
         for parameter in module.parameters(recurse=False)
@@ -153,20 +191,33 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        part = "backbone" if name.startswith("backbone.") else "head"
-        decays = parameter not in undecayed
+        part = max((part for part in multipliers if f"{name}.".startswith(f"{part}.")), key=len)
+        decays = parameter not in undecayed and name.rpartition(".")[2] not in {*_EMBEDDINGS, *no_decay}
+        share = backbone_lr_multiplier if name.startswith("backbone.") else 1.0
         group = groups.setdefault(
             f"{part}.{'decay' if decays else 'no_decay'}",
             {
                 "params": [],
                 "parameter_names": [],
-                "lr": lr * backbone_lr_multiplier if part == "backbone" else lr,
+                "lr": lr * share * multipliers[part],
                 "weight_decay": weight_decay if decays else 0.0,
             },
         )
         group["params"].append(parameter)
         group["parameter_names"].append(name)
     return [{"name": name, **group} for name, group in groups.items()]
+
+
+def _check_names(model: MaskSegmenter, parts: Collection[str], last_parts: Collection[str]) -> None:
+    names = [name.split(".") for name, _ in model.named_parameters()]
+    prefixes = {".".join(pieces[:length]) for pieces in names for length in range(1, len(pieces) + 1)}
+    for key, wanted, known in (
+        ("lr_multipliers", parts, prefixes),
+        ("no_decay", last_parts, {pieces[-1] for pieces in names}),
+    ):
+        for name in wanted:
+            if name not in known:
+                raise UsageError(f"`{key}` names {name!r}, which no parameter has", nearest(name, sorted(known)))
 
 
 @contextmanager

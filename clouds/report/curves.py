@@ -1,4 +1,4 @@
-"""Loss curves as coordinates of an inline drawing, from a training's log. It does not know what the numbers mean."""
+"""Curves of a training's log, loss and validation, as coordinates of an inline drawing. It knows no other numbers."""
 
 import json
 import math
@@ -30,9 +30,11 @@ class Tick:
 
 @dataclass(frozen=True)
 class Curve:
-    """One training's loss: how far it went, its first and last values, and its drawing."""
+    """One value of one training: from which step to which, its first and last values, and its drawing."""
 
     stage: str
+    what: str
+    begun: int
     steps: int
     first: float
     last: float
@@ -43,19 +45,21 @@ class Curve:
 
 
 def read_curves(stages: Sequence[Stage]) -> list[Curve]:
-    """The curve of every stage that logs a loss, finished or not."""
+    """The curves of every stage that logs a loss, finished or not; of a validation, from the second one on."""
     found = []
     for stage in stages:
         for folder in (stage.artifact.scratch_folder(_SHARD), stage.artifact.shard_folder(_SHARD)):
-            points = list(_losses(folder / _LOG))
-            if points:
-                found.append(draw(stage.name, points))
+            losses, validated = (list(_points(folder / _LOG, key)) for key in ("loss", "miou"))
+            if losses:
+                found.append(draw(stage.name, losses))
+                if len(validated) > 1:
+                    found.append(draw(stage.name, validated, "validation mIoU"))
                 break
     return found
 
 
-def draw(stage: str, points: Sequence[Point]) -> Curve:
-    """The curve through (step, loss) points, of which there must be one."""
+def draw(stage: str, points: Sequence[Point], what: str = "loss") -> Curve:
+    """The curve through (step, value) points, of which there must be one."""
     thin, per_point = downsample(points, MAX_POINTS)
     values = [value for _, value in thin]
     x_marks = ticks(points[0][0], points[-1][0], whole=True)
@@ -71,6 +75,8 @@ def draw(stage: str, points: Sequence[Point]) -> Curve:
 
     return Curve(
         stage=stage,
+        what=what,
+        begun=int(points[0][0]),
         steps=int(points[-1][0]),
         first=points[0][1],
         last=points[-1][1],
@@ -108,22 +114,22 @@ def _scale(value: float, source: tuple[float, float], target: tuple[float, float
     return target[0] + share * (target[1] - target[0])
 
 
-def _losses(log: Path) -> Iterator[Point]:
-    """(step, loss) of each whole line; a line that a crash tore, or without a finite loss, is left out."""
+def _points(log: Path, key: str) -> Iterator[Point]:
+    """(step, value) of each whole line; a line that a crash tore, or without a finite value, is left out."""
     try:
         with log.open(encoding="utf-8") as file:
             for line in file:
-                point = _point(line)
+                point = _point(line, key)
                 if point is not None:
                     yield point
     except FileNotFoundError:
         return
 
 
-def _point(line: str) -> Point | None:
+def _point(line: str, key: str) -> Point | None:
     try:
         values = json.loads(line)
-        point = float(values["step"]), float(values["loss"])
+        point = float(values["step"]), float(values[key])
     except (ValueError, KeyError, TypeError):
         return None
     return point if math.isfinite(point[1]) else None

@@ -2,10 +2,12 @@
 
 Draw number d is slot d % batch of step d // batch. Nothing is remembered between draws, so a resumed training, or one
 on more processes, sees exactly what it would have seen.
+
+The images of a data set come in rounds, each once; or, where it has a table of its classes, as that table draws them.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -18,9 +20,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from clouds.data.samples import Dataset
-from clouds.data.transforms import AugmentConfig, augment
+from clouds.data.transforms import AugmentConfig, geometric, photometric
 from clouds.engine.seeding import item_seed
 from clouds.errors import CloudsError, InputError
+from clouds.training.rare_classes import RareClasses
+from clouds.training.settings import RareClassConfig
 
 T = TypeVar("T")
 
@@ -31,11 +35,15 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Source:
-    """A data set with how often it is drawn from, relative to the others, and how its images are augmented."""
+    """A data set with how often it is drawn from, relative to the others, and how its images are augmented.
+
+    `rare_classes`: how its images are drawn by their classes; None: each once in every round.
+    """
 
     dataset: Dataset
     weight: float
     augment: AugmentConfig
+    rare_classes: RareClassConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,29 @@ class Batch:
     labels_BHW: Tensor
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """An image by its index, the class it is chosen for, and the pixels of it that a crop should have."""
+
+    index: int
+    class_id: int = -1
+    pixels: int = 0
+
+
 class Draws(TorchDataset[Drawn | CloudsError]):
     """Draws by number. An item whose files cannot be read is passed over for the next one of its data set.
 
+    `tables` holds, by the position of a source, the classes its images are drawn by.
     Raises `CloudsError` for a data set without images, a weight below 0, or none above.
     """
 
-    def __init__(self, sources: Sequence[Source], seed: int, ignore: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], seed: int, ignore: int, tables: Mapping[int, RareClasses] | None = None
+    ) -> None:
         self.sources = list(sources)
         self.seed = seed
         self.ignore = ignore
+        self.tables = dict(tables or {})
         for source in self.sources:
             _check(source)
         total = np.cumsum([source.weight for source in self.sources])
@@ -92,19 +113,48 @@ class Draws(TorchDataset[Drawn | CloudsError]):
         chosen, turn = self._turn(number)
         source = self.sources[chosen]
         skipped: list[str] = []
-        for attempt in range(_ATTEMPTS):
-            index = self._index(chosen, turn + attempt)
+        for wanted in self._choices(number, chosen, turn):
             try:
-                image_HWC, labels_HW = source.dataset.image(index), source.dataset.labels(index)
+                image_HWC, labels_HW = source.dataset.image(wanted.index), source.dataset.labels(wanted.index)
             except InputError as error:
-                skipped.append(f"{source.dataset.name}/{source.dataset.ids[index]}: {error.message}")
+                skipped.append(f"{source.dataset.name}/{source.dataset.ids[wanted.index]}: {error.message}")
                 continue
-            image_HWC, labels_HW = augment(image_HWC, labels_HW, source.augment, rng, self.ignore)
-            return Drawn(number, image_HWC, labels_HW, tuple(skipped))
+            image_HWC, labels_HW = self._cropped(image_HWC, labels_HW, source.augment, rng, wanted)
+            return Drawn(number, photometric(image_HWC, rng, source.augment), labels_HW, tuple(skipped))
         raise CloudsError(
-            f"data set {source.dataset.name!r}: {_ATTEMPTS} images in a row cannot be used; the last: {skipped[-1]}",
+            f"data set {source.dataset.name!r}: {len(skipped)} images in a row cannot be used; the last: {skipped[-1]}",
             "mend the files and run the same command",
         )
+
+    def _choices(self, number: int, source: int, turn: int) -> Iterator[_Choice]:
+        """The images to try for a draw, one after another."""
+        if source in self.tables:
+            # at first alone: few images may hold a class, and none of them be readable
+            yield from self._of_a_class(self.tables[source], number)
+        for attempt in range(_ATTEMPTS):
+            yield _Choice(in_rounds(turn + attempt, len(self.sources[source].dataset.ids), self.seed, source))
+
+    def _of_a_class(self, table: RareClasses, number: int) -> Iterator[_Choice]:
+        rng = np.random.default_rng(item_seed(self.seed, "rare class", number))
+        position = table.draw_class(rng)
+        for _ in range(_ATTEMPTS):
+            index = table.draw_image(position, rng)
+            yield _Choice(index, int(table.classes[position]), table.min_crop_pixels)
+
+    def _cropped(
+        self,
+        image_HWC: NDArray[np.uint8],
+        labels_HW: NDArray[np.uint8],
+        config: AugmentConfig,
+        rng: np.random.Generator,
+        wanted: _Choice,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """A crop with enough of the class that the image was chosen for, or the last one tried."""
+        for _ in range(config.crop_tries):
+            cropped = geometric(image_HWC, labels_HW, config, rng, self.ignore)
+            if wanted.pixels == 0 or np.count_nonzero(cropped[1] == wanted.class_id) >= wanted.pixels:
+                break
+        return cropped
 
     def _turn(self, number: int) -> tuple[int, int]:
         """The source of a draw, and how often it was drawn from before."""
@@ -121,10 +171,6 @@ class Draws(TorchDataset[Drawn | CloudsError]):
         numbers = np.arange(chunk * _CHUNK, (chunk + 1) * _CHUNK)
         shift = item_seed(self.seed, "mixture") / 2**63
         return np.searchsorted(self._bounds, (shift + numbers * _GOLDEN) % 1.0, side="right")
-
-    def _index(self, source: int, turn: int) -> int:
-        """Each image once per round of its data set, in an order of the round's own."""
-        return in_rounds(turn, len(self.sources[source].dataset.ids), self.seed, source)
 
 
 def in_rounds(turn: int, size: int, seed: int, *name: int) -> int:

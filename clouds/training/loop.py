@@ -6,7 +6,8 @@ interrupted and resumed gives the bytes of one that was not.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from clouds.engine.progress import Progress
 from clouds.engine.runtime import Runtime
 from clouds.engine.seeding import item_seed
 from clouds.engine.status import ProgressNote
+from clouds.engine.trackers import Trackers
 from clouds.errors import CloudsError
 from clouds.ops.ema import ema_update
 from clouds.training.draws import load_steps
@@ -32,13 +34,17 @@ from clouds.training.settings import LoopConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlace:
-    """Where a training happens: its scratch folder, its processes, its seed, its progress bar."""
+    """Where a training happens: its scratch folder, its processes, its seed, its progress bar.
+
+    `trackers` is where the run's trackers write; None: there are none, whatever the run says.
+    """
 
     folder: Path
     runtime: Runtime
     seed: int
     progress: Progress
     max_failures: int
+    trackers: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,30 @@ class Learner(Protocol):
         """Put weights back into the model; `where` names them in errors."""
 
 
+class Validation(Protocol):
+    """What is measured in the course of a training, of the weights it would give if it ended there.
+
+    With `keep_best` the training gives the weights of the highest first value, the earliest of equals.
+    """
+
+    @property
+    def every(self) -> int: ...
+    @property
+    def keep_best(self) -> bool: ...
+
+    def measure(self) -> Mapping[str, float]:
+        """Named values of the learner's model, the same on every process. Changes its mode, but no weight."""
+
+
+@dataclass
+class _Best:
+    """The weights that a validation found best so far."""
+
+    step: int
+    value: float
+    weights: dict[str, Tensor]
+
+
 @dataclass
 class _State:
     """What a training changes besides its model, step by step."""
@@ -94,19 +124,22 @@ class _State:
     average: dict[str, Tensor]
     step: int = 0
     skipped: set[str] = field(default_factory=set)
+    best: _Best | None = None
 
 
-def run_training(learner: Learner, config: LoopConfig, place: TrainingPlace) -> list[str]:
+def run_training(
+    learner: Learner, config: LoopConfig, place: TrainingPlace, validation: Validation | None = None
+) -> list[str]:
     """Train the learner's model in place, going on from the folder's newest checkpoint.
 
-    Afterwards the model holds the weights the training gives: the average, where one is kept. Returns the items that
-    were passed over because their files cannot be read.
+    Afterwards the model holds the weights the training gives: the best, where a validation keeps them, or else the
+    average, where one is kept. Returns the items that were passed over because their files cannot be read.
     Raises `CloudsError` for a loss that is not finite, a damaged checkpoint or too many unusable items, and
     `Interrupted`, with a checkpoint saved, after a signal.
     """
     check_batch(config, place.runtime)
-    training = _Training(learner, config, place)
-    with deferred() as stop:
+    training = _Training(learner, config, place, validation)
+    with deferred() as stop, training.tracked():
         training.run(stop)
     if stop.signum is not None:
         # it came after the last step: all is saved, and whoever sent it still wants an end
@@ -126,8 +159,10 @@ def check_batch(config: LoopConfig, runtime: Runtime) -> None:
 class _Training:
     """One training on one process among those that share it."""
 
-    def __init__(self, learner: Learner, config: LoopConfig, place: TrainingPlace) -> None:
-        self.learner, self.config, self.place = learner, config, place
+    def __init__(
+        self, learner: Learner, config: LoopConfig, place: TrainingPlace, validation: Validation | None
+    ) -> None:
+        self.learner, self.config, self.place, self.validation = learner, config, place, validation
         self.accelerator = place.runtime.accelerator
         learner.model.to(place.runtime.device)
         groups = learner.parameter_groups()
@@ -142,8 +177,21 @@ class _Training:
         self.state = _State(optimizer, {})
         self.checkpointer = Checkpointer(place.folder / "checkpoints", place.runtime, keep=config.keep_checkpoints)
         self.parallel, self.optimizer = self.accelerator.prepare(learner.model, optimizer)
+        self.trackers: Trackers | None = None
         # only now: `prepare` would move the optimizer's step counters to a device, which then waits for each of them
         self._resume()
+
+    @contextmanager
+    def tracked(self) -> Iterator[None]:
+        """Open the run's trackers, on the main process, and close them whatever happens."""
+        runtime, folder = self.place.runtime, self.place.trackers
+        if runtime.is_main and folder is not None and runtime.config.trackers and self.state.step < self.config.steps:
+            self.trackers = Trackers(runtime.config.trackers, folder, self.state.step)
+        try:
+            yield
+        finally:
+            if self.trackers is not None:
+                self.trackers.finish()
 
     def run(self, stop: StopRequest) -> None:
         config, place, state, runtime = self.config, self.place, self.state, self.place.runtime
@@ -156,10 +204,13 @@ class _Training:
             self.learner.draws, steps, config.batch_size, runtime.rank, runtime.world_size, runtime.config.workers
         ):
             losses = self._step(drawn)
+            values = {"lr": self.optimizer.param_groups[-1]["lr"], **losses, **self._validated()}
             if log is not None:
-                log.write(state.step, {"lr": self.optimizer.param_groups[-1]["lr"], **losses})
+                log.write(state.step, values)
                 elapsed = time.perf_counter() - begun
                 note.note(state.step, elapsed * state.step / (state.step - resumed_at))
+            if self.trackers is not None:
+                self.trackers.log(state.step, values)
             place.progress.advance(1, f"loss {losses[self.learner.losses[0]]:.3g}")
             if state.step % config.checkpoint_every == 0 and state.step < config.steps:
                 self._save()
@@ -167,8 +218,9 @@ class _Training:
         self._save()
         note.clear()
         self.accelerator.free_memory()
-        if state.average:
-            self.learner.load_state(state.average)
+        given = state.best.weights if state.best is not None else state.average
+        if given:
+            self.learner.load_state(given)
         self.learner.model.eval()
 
     def _step(self, drawn: Sequence[Any]) -> dict[str, float]:
@@ -196,6 +248,31 @@ class _Training:
             ema_update(state.average, self.learner.state(), config.ema)
         return self._summed(sums, drawn)
 
+    def _validated(self) -> Mapping[str, float]:
+        """What the validation measures after this step; nothing where none is due."""
+        validation, state = self.validation, self.state
+        if validation is None or (state.step % validation.every and state.step < self.config.steps):
+            return {}
+        with self._given():
+            values = validation.measure()
+            value = next(iter(values.values()))
+            if validation.keep_best and (state.best is None or value > state.best.value):
+                weights = {name: tensor.detach().cpu().clone() for name, tensor in self.learner.state().items()}
+                state.best = _Best(state.step, value, weights)
+        self.learner.model.train()
+        return values
+
+    @contextmanager
+    def _given(self) -> Iterator[None]:
+        """The model with the weights that the training would give; afterwards with its own again."""
+        if not self.state.average:
+            yield
+            return
+        own = {name: tensor.detach().clone() for name, tensor in self.learner.state().items()}
+        self.learner.load_state(self.state.average)
+        yield
+        self.learner.load_state(own)
+
     def _summed(self, sums: Tensor, drawn: Sequence[Any]) -> dict[str, float]:
         """The losses summed over processes, which share in passing what they skipped."""
         skipped = {item for one in drawn for item in getattr(one, "skipped", ())} - self.state.skipped
@@ -213,6 +290,8 @@ class _Training:
             restore_optimizer(self.state.optimizer, self.names, found.groups.get("optimizer", {}))
             self.state.step = found.step
             self.state.skipped = set(found.values["skipped"])
+            if "best" in found.values:
+                self.state.best = _Best(**found.values["best"], weights=found.groups["best"])
         if self.config.ema is not None:
             average = found.groups["average"] if found is not None else self.learner.state()
             device = self.place.runtime.device
@@ -227,7 +306,10 @@ class _Training:
         if state.average:
             groups["average"] = state.average
         lr = self.optimizer.param_groups[-1]["lr"]
-        values = {"seed": self.place.seed, "lr": lr, "skipped": sorted(state.skipped)}
+        values: dict[str, Any] = {"seed": self.place.seed, "lr": lr, "skipped": sorted(state.skipped)}
+        if state.best is not None:
+            groups["best"] = state.best.weights
+            values["best"] = {"step": state.best.step, "value": state.best.value}
         self.checkpointer.save(Checkpoint(state.step, groups, values))
 
     def _stop_if_asked(self, stop: StopRequest) -> None:

@@ -1,12 +1,13 @@
 """Learning to segment: the mask loss on augmented images with labels. It knows no step's number and no checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clouds.data.samples import Dataset
 from clouds.engine.seeding import item_seed
 from clouds.models.segmenter import MaskSegmenter, loss_settings, parameter_groups
 from clouds.models.segmenter_files import load_trainable_state, trainable_state
@@ -14,6 +15,7 @@ from clouds.ops.mask_loss import count_labelled, count_masks, mask_loss
 from clouds.training.draws import Batch, Drawn, Draws, split
 from clouds.training.loop import Step, TrainingPlace, run_training
 from clouds.training.settings import TrainingConfig
+from clouds.training.validation import SegmentationValidation
 
 
 class SegmentationLearner:
@@ -29,17 +31,24 @@ class SegmentationLearner:
         self._settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The model's, with the backbone's own learning rate."""
+        """The model's, with the learning rates of its parts."""
         optimizer = self.config.optimizer
         return parameter_groups(
             self.model,
             lr=optimizer.lr,
             weight_decay=optimizer.weight_decay,
             backbone_lr_multiplier=self._backbone_lr_multiplier,
+            lr_multipliers=self.config.lr_multipliers,
+            no_decay=self.config.no_decay,
         )
 
     def backward(self, drawn: Sequence[Drawn], step: Step) -> Tensor:
-        """Add the gradients of a share of a batch, in as many forward passes as the config allows at once."""
+        """Add the gradients of a share of a batch, in as many forward passes as the config allows at once.
+
+        In the frozen steps the backbone has none, so that neither the clip, nor the decay, nor AdamW's moments see it.
+        """
+        if self.config.frozen_steps:
+            self.model.hold_backbone(step.number < self.config.frozen_steps)
         batches = split(drawn, self.config.images_at_once)
         totals = self._totals(batches, step)
         sums = torch.zeros(len(self.losses), device=step.accelerator.device)
@@ -88,8 +97,27 @@ class SegmentationLearner:
 
 
 def train_segmenter(
-    model: MaskSegmenter, draws: Draws, config: TrainingConfig, place: TrainingPlace, *, backbone_lr_multiplier: float
+    model: MaskSegmenter,
+    draws: Draws,
+    config: TrainingConfig,
+    place: TrainingPlace,
+    *,
+    backbone_lr_multiplier: float,
+    validated: Mapping[str, Dataset] | None = None,
 ) -> list[str]:
-    """Train a segmenter in place; see `run_training` for what it returns and raises."""
+    """Train a segmenter in place; see `run_training` for what it returns and raises.
+
+    `validated` are the data sets of `config.validation`.
+    """
     learner = SegmentationLearner(model, draws, config, backbone_lr_multiplier=backbone_lr_multiplier)
-    return run_training(learner, config, place)
+    validation = None
+    if config.validation is not None:
+        validation = SegmentationValidation(
+            config=config.validation,
+            datasets=validated or {},
+            model=model,
+            ignore=draws.ignore,
+            runtime=place.runtime,
+            progress=place.progress,
+        )
+    return run_training(learner, config, place, validation)

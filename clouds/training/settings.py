@@ -9,13 +9,14 @@ from clouds.data.transforms import AugmentConfig
 from clouds.models.segmenter_config import MaskLossConfig
 
 Positive = Annotated[int, Field(ge=1)]
+Factor = Annotated[float, Field(ge=0)]
 
 
 def _without_nulls(value: Any) -> Any:
     return {name: weight for name, weight in value.items() if weight is not None} if isinstance(value, dict) else value
 
 
-Weights = Annotated[dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_without_nulls)]
+Weights = Annotated[dict[str, Factor], BeforeValidator(_without_nulls)]
 """Data sets by name with how often each is drawn from; null takes out one that the `base` of a config names."""
 
 
@@ -30,6 +31,8 @@ class OptimizerConfig(ConfigModel):
     """The gradient of the whole model is scaled down to this norm; null leaves it as it is."""
     schedule: Literal["constant", "poly", "cosine"] = "constant"
     """After the warm-up: as it is, or falling to 0 as (1 - step / steps) ** power, or as half a cosine."""
+    hold_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps before the schedule begins to fall; what it counts are the steps from there to the end."""
     power: Annotated[float, Field(gt=0)] = 0.9
     """Power of the `poly` schedule."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -53,12 +56,57 @@ class LoopConfig(ConfigModel):
     """Checkpoints kept."""
 
 
+class RareClassConfig(ConfigModel):
+    """Rare classes are drawn more often (DAFormer, arXiv 2111.14887, section 3.3): first a class, then an image of it.
+
+    The defaults are the published ones, for images of 1914 x 1052 pixels.
+    """
+
+    temperature: Annotated[float, Field(gt=0)] = 0.01
+    """A class is drawn as softmax((1 - its share of all labelled pixels) / temperature); lower is rarer."""
+    min_pixels: Positive = 3000
+    """An image holds a class that has so many of its pixels."""
+    min_crop_pixels: Annotated[int, Field(ge=0)] = 1500
+    """Draw another crop, up to `augment.crop_tries` times, while it has fewer pixels of the class."""
+
+
+class ValidationConfig(ConfigModel):
+    """Mean IoU on labelled data sets in the course of a training; what is trained is the same with and without it."""
+
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Labelled data sets by name."""
+    every: Positive
+    """Steps from one to the next; the last step is always one."""
+    images: Positive | None = None
+    """Images of each data set, evenly spread over it; null: all."""
+    short_edge: Positive | None = None
+    """Images are resized to this shorter edge to be predicted; null: as they are. Compared at label size."""
+    keep_best: bool = False
+    """The training gives the weights with the best mean over the data sets, not the last ones."""
+
+
 class TrainingConfig(LoopConfig):
     """One training of a segmenter."""
 
+    lr_multipliers: dict[str, Factor] = Field(default={})
+    """Factors on the learning rate by part of the model, such as `head` or `head.pixel_decoder`; the nearest counts."""
+    no_decay: tuple[str, ...] = ()
+    """Further parameters without weight decay, by the last part of their name, such as `level_embed` or `bias`."""
+    frozen_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps at the beginning in which the backbone stays as it is."""
+    rare_classes: RareClassConfig | None = None
+    """Draw the images of `data` by the classes they hold; null: each as often as the others of its set."""
+    # what it measures changes nothing; with `keep_best` it does, and the stages count it among their inputs
+    validation: Neutral[ValidationConfig | None] = None
+    """Mean IoU in the course of the training, in its log; null: none."""
     images_at_once: Neutral[Positive | None] = None
     """Images per forward pass on one process; the rest of the batch is accumulated. Null: all of it."""
     loss: MaskLossConfig = MaskLossConfig()
     """Weights and sampling of the mask loss."""
     augment: AugmentConfig = AugmentConfig()
     """What is done to an image before it is learned from; `crop` is needed where images differ in size."""
+
+    @property
+    def validation_sets(self) -> tuple[str, ...]:
+        """The data sets it is validated on."""
+        return () if self.validation is None else self.validation.data

@@ -1,9 +1,11 @@
 """A training as a stage's work: the one shard it makes is the trained model's folder. It does not choose the data."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from clouds.data.samples import Dataset
 from clouds.engine.runtime import Runtime
 from clouds.engine.seeding import item_seed
 from clouds.engine.shard import Item, Shard
@@ -12,6 +14,7 @@ from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import save_segmenter
 from clouds.training.draws import Draws, Source
 from clouds.training.loop import TrainingPlace
+from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
 from clouds.training.segmentation import train_segmenter
 from clouds.training.settings import TrainingConfig
 
@@ -21,11 +24,16 @@ MODEL = "model"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWorker:
-    """Trains a segmenter on sources and writes it, with its checkpoints and its log, to the shard's folder."""
+    """Trains a segmenter on sources and writes it, with its checkpoints and its log, to the shard's folder.
+
+    `validated` are the data sets of `config.validation`; trackers write below `run_folder`.
+    """
 
     stage: str
+    run_folder: Path
     model: MaskSegmenter
     sources: Sequence[Source]
+    validated: Mapping[str, Dataset]
     config: TrainingConfig
     backbone_lr_multiplier: float
     class_names: Sequence[str]
@@ -43,12 +51,35 @@ class TrainingWorker:
             seed=seed,
             progress=work.progress,
             max_failures=self.max_failures,
+            trackers=self.run_folder / "trackers" / self.stage,
         )
-        draws = Draws(self.sources, seed, self.ignore)
+        tables, unread = self._count(work)
         skipped = train_segmenter(
-            self.model, draws, self.config, place, backbone_lr_multiplier=self.backbone_lr_multiplier
+            self.model,
+            Draws(self.sources, seed, self.ignore, tables),
+            self.config,
+            place,
+            backbone_lr_multiplier=self.backbone_lr_multiplier,
+            validated=self.validated,
         )
         if work.writes:
             save_segmenter(self.model, work.folder, self.class_names, {"stage": self.stage})
-        row = {"file_name": "model.safetensors", "id": shard.id, "steps": shard.size, "skipped": skipped}
+        row = {"file_name": "model.safetensors", "id": shard.id, "steps": shard.size, "skipped": [*unread, *skipped]}
         work.record(Item(shard.id, shard.inputs), row, time.perf_counter() - begun)
+
+    def _count(self, work: ShardWork) -> tuple[dict[int, RareClasses], list[str]]:
+        """The tables of the sources that are drawn by class, and the items whose labels cannot be read."""
+        counter = ClassCounter(
+            folder=work.folder / "class_pixels",
+            runtime=self.runtime,
+            num_classes=len(self.class_names),
+            max_failures=self.max_failures,
+        )
+        tables, unread = {}, []
+        for position, source in enumerate(self.sources):
+            if source.rare_classes is not None and source.weight > 0:
+                work.progress.say(f"{source.dataset.name}: counting the classes of {len(source.dataset.ids):,} images")
+                pixels_NK, failed = counter.count(source.dataset)
+                tables[position] = rare_classes(pixels_NK, source.rare_classes, f"data set {source.dataset.name!r}")
+                unread += failed
+        return tables, unread

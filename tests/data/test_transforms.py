@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from clouds.data.transforms import PAD_LEVEL, AugmentConfig, JitterConfig, augment, geometric, photometric
+from clouds.data.transforms import PAD_LEVEL, AugmentConfig, BlurConfig, JitterConfig, augment, geometric, photometric
 
 IGNORE = 255
 SIDES = st.integers(1, 40)
@@ -126,6 +126,52 @@ def test_crops_of_one_class_are_drawn_anew() -> None:
         return sum(np.bincount(out_HW.ravel()).max() > 0.75 * 400 for _, out_HW in outs)
 
     assert lopsided(0.75) < 10 < 30 < lopsided(None)
+
+
+def test_ignored_pixels_count_for_no_class() -> None:
+    labels_HW = np.full((60, 60), IGNORE, np.uint8)
+    labels_HW[::4, ::4], labels_HW[2::4, 2::4] = 0, 1
+    # seven of eight pixels are ignored, and of the others each class has half
+    config = still(crop=(20, 20), max_class_share=0.75)
+    first, second = np.random.default_rng(3), np.random.default_rng(3)
+    limited = geometric(noise_HWC(60, 60), labels_HW, config, first, IGNORE)[1]
+    assert (limited == geometric(noise_HWC(60, 60), labels_HW, still(crop=(20, 20)), second, IGNORE)[1]).all()
+    # no crop was drawn again
+    assert first.random() == second.random()
+
+
+def test_crops_are_tried_so_often_and_no_more() -> None:
+    one_class_HW = np.zeros((60, 60), np.uint8)
+
+    def after(tries: int, share: float | None) -> float:
+        rng = np.random.default_rng(3)
+        config = still(crop=(20, 20), max_class_share=share, crop_tries=tries)
+        geometric(noise_HWC(60, 60), one_class_HW, config, rng, IGNORE)
+        return rng.random()
+
+    assert after(1, 0.75) == after(1, None) == after(10, None)
+    assert len({after(tries, 0.75) for tries in (1, 2, 10)}) == 3
+
+
+def test_blur_spreads_a_point_as_wide_as_its_sigma() -> None:
+    point_HWC = np.zeros((41, 41, 3), np.uint8)
+    point_HWC[20, 20] = 255
+    config = AugmentConfig(jitter=None, blur=BlurConfig(probability=1, sigma=(1.5, 1.5)))
+    blurred_HW = photometric(point_HWC, np.random.default_rng(0), config)[..., 0].astype(float)
+    offsets_W = np.arange(41) - 20
+    spread = np.sqrt((blurred_HW.sum(0) * offsets_W**2).sum() / blurred_HW.sum())
+    assert spread == pytest.approx(1.5, abs=0.2)
+
+
+def test_blur_has_a_coin_and_does_not_disturb_the_jitter() -> None:
+    image_HWC = noise_HWC(16, 16)
+    blurs = AugmentConfig(jitter=None, blur=BlurConfig(sigma=(1, 1)))
+    same = sum((photometric(image_HWC, np.random.default_rng(seed), blurs) == image_HWC).all() for seed in range(200))
+    assert 70 < same < 130
+    never = AugmentConfig(blur=BlurConfig(probability=0))
+    for seed in range(5):
+        jittered_HWC = photometric(image_HWC, np.random.default_rng(seed), AugmentConfig())
+        assert (photometric(image_HWC, np.random.default_rng(seed), never) == jittered_HWC).all()
 
 
 def test_images_and_labels_must_agree_in_size() -> None:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clouds.errors import UsageError
 from clouds.models.segmenter import build_segmenter, loss_settings, parameter_groups
 from clouds.models.segmenter_config import BackboneConfig, HeadConfig, MaskLossConfig, SegmenterConfig
 from clouds.models.tiny_clip import build_tiny_clip
@@ -145,6 +146,68 @@ def test_optimizer_groups(clip_folder):
     model.backbone.freeze(True)
     names = [group["name"] for group in parameter_groups(model, lr=0.1, weight_decay=0.05)]
     assert sorted(names) == ["head.decay", "head.no_decay"]
+
+
+def lr_and_decay(model, **changes):
+    groups = parameter_groups(model, lr=0.1, weight_decay=0.05, **changes)
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    return {name: (group["lr"], group["weight_decay"]) for group in groups for name in group["parameter_names"]}
+
+
+def test_parts_have_learning_rates_of_their_own(clip_folder):
+    model = build(clip_folder, frozen=False)
+    multipliers = {"head": 10.0, "head.pixel_decoder": 2.0, "backbone.stages.1": 0.5}
+    found = lr_and_decay(model, backbone_lr_multiplier=0.1, lr_multipliers=multipliers)
+    assert found["head.class_predictor.weight"] == pytest.approx((1.0, 0.05))
+    assert found["head.pixel_decoder.mask_projection.weight"] == pytest.approx((0.2, 0.05))
+    assert found["backbone.stem.0.weight"] == pytest.approx((0.01, 0.05))
+    assert found["backbone.stages.1.blocks.0.mlp.fc1.weight"] == pytest.approx((0.005, 0.05))
+
+
+def test_embeddings_that_are_plain_parameters_have_no_decay(clip_folder):
+    model = build(clip_folder, frozen=False)
+    for name in ("cls_token", "pos_embed", "positional_embedding", "prompt"):
+        model.backbone.register_parameter(name, torch.nn.Parameter(torch.zeros(1, 4)))
+    found = {name: decay for name, (_, decay) in lr_and_decay(model).items()}
+    for name in ("cls_token", "pos_embed", "positional_embedding"):
+        assert found[f"backbone.{name}"] == 0
+    assert found["backbone.prompt"] == 0.05
+    # the pixel decoder's decays in the published code, where it is the one embedding that is a plain parameter
+    assert found["head.pixel_decoder.level_embed"] == 0.05
+    assert found["head.transformer.level_embed.weight"] == 0
+
+
+def test_more_parameters_are_spared_decay_by_the_last_part_of_their_name(clip_folder):
+    found = lr_and_decay(build(clip_folder, frozen=False), no_decay=["bias", "level_embed"])
+    spared = {name.rpartition(".")[2] for name, (_, decay) in found.items() if decay == 0}
+    assert spared == {"bias", "level_embed", "weight"}
+    assert found["head.class_predictor.weight"] == (0.1, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lr_multipliers": {"head.pixel_decode": 2.0}}, "did you mean 'head.pixel_decoder'"),
+        ({"lr_multipliers": {"hea": 2.0}}, "`lr_multipliers` names 'hea'"),
+        ({"no_decay": ["level_embedd"]}, "did you mean 'level_embed'"),
+    ],
+)
+def test_a_part_that_is_none_is_an_error(clip_folder, changes, said):
+    with pytest.raises(UsageError, match=said):
+        lr_and_decay(build(clip_folder), **changes)
+
+
+def test_a_held_backbone_has_no_gradient_and_stays_in_evaluation_mode(clip_folder):
+    model = build(clip_folder, frozen=False).train()
+    model.hold_backbone(True)
+    assert not model.train().backbone.training and model.head.training
+    model(random_images(1, 64, 64)).mask_logits[-1].sum().backward()
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+    assert model.head.pixel_decoder.mask_projection.weight.grad is not None
+    model.hold_backbone(False)
+    assert model.backbone.training
+    model(random_images(1, 64, 64)).mask_logits[-1].sum().backward()
+    assert model.backbone.stem[0].weight.grad.abs().max() > 0
 
 
 def test_it_learns_one_image(clip_folder):

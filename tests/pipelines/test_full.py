@@ -132,6 +132,11 @@ def test_the_same_command_does_nothing_and_changes_nothing(copy_of_finished: Pat
         ("train.checkpoint_every=1", set()),
         ("refine.sam.prompts_per_call=3", set()),
         ("runtime.workers=1", set()),
+        ("runtime.trackers=[tensorboard]", set()),
+        ("train.validation={data: [fog], every: 2}", set()),
+        ("train.validation={data: [fog], every: 2, keep_best: true}", set(STAGES) - PAINTED),
+        ("adapt.frozen_steps=1", FROM_ADAPT),
+        ("selftrain.rare_classes={min_pixels: 20}", {"selftrain-1", "evaluate-selftrain-1"}),
         ("evaluate.short_edge=24", SCORES),
         ("evaluate.keep_predictions=0", SCORES),
         (

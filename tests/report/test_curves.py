@@ -18,6 +18,7 @@ from clouds.report.curves import (
     read_curves,
     ticks,
 )
+from clouds.report.html import write_html
 
 LOSS = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -71,3 +72,21 @@ def test_torn_lines_and_losses_that_are_no_number_are_left_out(tmp_path):
     first, second = read_curves(assembly.stages)
     assert (first.stage, first.steps, first.first, first.last) == ("train", 3, 5.0, 3.0)
     assert (second.stage, second.last) == ("selftrain-1", 1.0)
+
+
+def test_a_validation_has_a_curve_of_its_own_from_its_second_value_on(tmp_path):
+    assembly = open_run(tmp_path)
+    log_training(stage_of(assembly, "train"), [5.0, 4.0, 3.0, 2.0], complete=False)
+    log = tmp_path / "train" / ".work" / "model" / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines()
+    lines[1] = lines[1].replace('"loss"', '"miou": 0.25, "loss"')
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert [curve.what for curve in read_curves(assembly.stages)] == ["loss"]
+    lines[3] = lines[3].replace('"loss"', '"miou": 0.5, "loss"')
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    loss, miou = read_curves(assembly.stages)
+    assert (loss.what, loss.begun, loss.steps) == ("loss", 1, 4)
+    assert (miou.what, miou.begun, miou.steps, miou.first, miou.last) == ("validation mIoU", 2, 4, 0.25, 0.5)
+    assert len(miou.path.split()) == 2
+    page = write_html(assembly.config, assembly.stages, []).read_text(encoding="utf-8")
+    assert "validation mIoU 0.25 at step 2, 0.5 at step 4" in page

@@ -1,22 +1,34 @@
 """Started by `torchrun` with the folders of a tiny CLIP and of the results: what the processes train together.
 
 The cases together hold what can go wrong between processes: shares of unequal size, several forward passes before the
-gradients meet, a parameter that no loss reaches, an image without labels and one that only one process meets unread.
+gradients meet, a parameter that no loss reaches, an image without labels and one that only one process meets unread;
+a backbone that no loss reaches for some steps, classes that each counts some of, images that each is validated on.
 """
 
 import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
-from small_training import Faulty, draws_of, place_at, scores, small_config, small_segmenter, world
+from small_training import Faulty, by_class, draws_of, place_at, scores, small_config, small_segmenter, world
 from torch import nn
 
 from clouds.engine.atomic import write_json
 from clouds.engine.runtime import Runtime
 from clouds.engine.settings import RuntimeConfig
 from clouds.training.segmentation import train_segmenter
+from clouds.training.settings import ValidationConfig
 
-CASES = {"unfrozen": {"frozen": False, "images_at_once": 1}, "frozen": {"frozen": True, "images_at_once": None}}
+CASES = {
+    "unfrozen": {"frozen": False, "images_at_once": 1},
+    "frozen": {"frozen": True, "images_at_once": None},
+    "featured": {"frozen": False, "images_at_once": None},
+}
+HELD = {"held": world(3, "held", height=24, width=40)}
+FEATURES = {
+    "frozen_steps": 2,
+    "lr_multipliers": {"head": 10.0},
+    "validation": ValidationConfig(data=("held",), every=1),
+}
 
 
 def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
@@ -26,11 +38,15 @@ def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     model.head.add_module("spare", nn.Linear(2, 2).requires_grad_(True))
     nn.init.ones_(model.head.spare.weight)
     nn.init.ones_(model.head.spare.bias)
-    draws = draws_of(Faulty(world(6), unreadable=[1], unlabelled=[4]))
+    dataset = Faulty(world(6), unreadable=[1], unlabelled=[4])
+    features = FEATURES if name == "featured" else {}
+    draws = by_class(dataset, folder / name, runtime) if features else draws_of(dataset)
     config = small_config(
-        batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=case["images_at_once"]
+        batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=case["images_at_once"], **features
     )
-    skipped = train_segmenter(model, draws, config, place_at(folder / name, runtime), backbone_lr_multiplier=0.5)
+    skipped = train_segmenter(
+        model, draws, config, place_at(folder / name, runtime), backbone_lr_multiplier=0.5, validated=HELD
+    )
     save_file({"scores": scores(model), **model.state_dict()}, folder / name / f"rank-{runtime.rank}.safetensors")
     write_json(folder / name / f"rank-{runtime.rank}.json", {"skipped": skipped})
 

@@ -22,7 +22,8 @@ from clouds.models.segmenter import MaskSegmenter, build_segmenter
 from clouds.models.segmenter_config import BackboneConfig, HeadConfig, MaskLossConfig, SegmenterConfig
 from clouds.training.draws import Draws, Source
 from clouds.training.loop import TrainingPlace
-from clouds.training.settings import OptimizerConfig, TrainingConfig
+from clouds.training.rare_classes import ClassCounter, rare_classes
+from clouds.training.settings import OptimizerConfig, RareClassConfig, TrainingConfig
 
 LABELS = LabelMap.of("street11")
 CROPPED = AugmentConfig(crop=(32, 64))
@@ -69,6 +70,16 @@ class Faulty:
 
 def draws_of(*datasets: Dataset, augment: AugmentConfig = CROPPED, seed: int = 5) -> Draws:
     return Draws([Source(dataset, 1.0, augment) for dataset in datasets], seed, LABELS.ignore)
+
+
+def by_class(dataset: Dataset, folder: Path, runtime: Runtime) -> Draws:
+    """Draws by class, counted as a stage counts them: in the training's folder, where it is not there yet."""
+    counter = ClassCounter(
+        folder=folder / "class_pixels", runtime=runtime, num_classes=LABELS.num_classes, max_failures=0
+    )
+    rare = RareClassConfig(temperature=0.1, min_pixels=20, min_crop_pixels=10)
+    table = rare_classes(counter.count(dataset)[0], rare, "scenes")
+    return Draws([Source(dataset, 1.0, CROPPED, rare)], 5, LABELS.ignore, {0: table})
 
 
 def small_segmenter(clip: Path, *, frozen: bool = False) -> MaskSegmenter:

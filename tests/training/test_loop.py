@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_training import (
+    LABELS,
     ROUNDING,
     Faulty,
     draws_of,
@@ -22,9 +23,10 @@ from small_training import (
 )
 
 from clouds.errors import CloudsError
-from clouds.models.segmenter import parameter_groups
-from clouds.training.loop import check_batch
-from clouds.training.segmentation import train_segmenter
+from clouds.models.segmenter import loss_settings, parameter_groups
+from clouds.ops.mask_loss import count_labelled, count_masks, mask_loss
+from clouds.training.loop import Step, check_batch
+from clouds.training.segmentation import SegmentationLearner, train_segmenter
 
 
 @pytest.fixture
@@ -121,6 +123,41 @@ def test_an_image_without_labels_counts_for_nothing(train):
     assert relative_difference(moments(both), moments(alone)) < ROUNDING
 
 
+def test_an_image_without_labels_has_a_gradient_of_exactly_zero(clip, runtime, tmp_path):
+    model = small_segmenter(clip).train()
+    images_BCHW = (255 * torch.rand(3, 3, 32, 64, generator=torch.manual_seed(0))).requires_grad_(True)
+    labels_BHW = torch.randint(0, 11, (3, 32, 64), dtype=torch.uint8, generator=torch.manual_seed(1))
+    labels_BHW[1] = LABELS.ignore
+    output = model(images_BCHW)
+    generators = [torch.Generator().manual_seed(index) for index in range(3)]
+    settings = loss_settings(small_config().loss, ignore=LABELS.ignore, stride=model.mask_stride)
+    losses = mask_loss(
+        output.class_logits,
+        output.mask_logits,
+        labels_BHW,
+        num_masks=count_masks(labels_BHW),
+        num_images=count_labelled(labels_BHW),
+        generators=generators,
+        settings=settings,
+    )
+    losses["loss"].backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert not images_BCHW.grad[1].any()
+    assert images_BCHW.grad[0].any() and images_BCHW.grad[2].any()
+
+
+def test_a_batch_without_labels_has_a_gradient_of_exactly_zero(clip, runtime):
+    learner = SegmentationLearner(
+        small_segmenter(clip), draws_of(Faulty(world(2), unlabelled=range(2))), small_config(),
+        backbone_lr_multiplier=1.0,
+    )  # fmt: skip
+    step = Step(number=0, seed=0, batch_size=2, parallel=learner.model, accelerator=runtime.accelerator)
+    sums = learner.backward([learner.draws.draw(number) for number in range(2)], step)
+    assert sums.tolist() == [0.0] * 4
+    gradients = [parameter.grad for parameter in learner.model.parameters()]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_gradient_of_the_whole_model_is_clipped(train, frozen):
     _, _, folder, _ = train(steps=1, clip_norm=0.01, frozen=frozen)
@@ -154,6 +191,15 @@ def test_a_backbone_learns_at_its_share_of_the_rate(train):
     # the first step of AdamW moves a weight by the learning rate
     assert max(value for name, value in moved.items() if name.startswith("backbone.")) == pytest.approx(1e-4, rel=0.02)
     assert max(value for name, value in moved.items() if name.startswith("head.")) == pytest.approx(1e-3, rel=0.02)
+
+
+def test_parts_learn_at_their_share_of_the_rate(train):
+    changes = {"lr_multipliers": {"head": 10.0, "backbone": 0.0}, "no_decay": ["bias"]}
+    before, after, folder, _ = train(steps=1, lr=1e-4, weight_decay=0, **changes)
+    assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("backbone."))
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before if name.startswith("head."))
+    assert moved == pytest.approx(1e-3, rel=0.02)
+    assert log(folder)[0]["lr"] == pytest.approx(1e-3)
 
 
 def test_reading_ahead_changes_nothing(train, runtime, monkeypatch):

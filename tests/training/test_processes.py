@@ -51,3 +51,14 @@ def test_each_process_knows_what_any_passed_over(together, case):
 def test_only_the_main_process_logs(together, case):
     lines = (together / case / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+def test_processes_validate_on_what_one_would(together, clip, runtime, tmp_path):
+    train_case("featured", clip, tmp_path, runtime)
+    alone, shared = (
+        [json.loads(line)["miou/held"] for line in (folder / "featured" / "log.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, together)
+    )
+    assert shared == pytest.approx(alone, abs=1e-3)
+    counts = "featured/class_pixels/scenes/00000.json"
+    assert (together / counts).read_bytes() == (tmp_path / counts).read_bytes()

@@ -3,15 +3,38 @@
 import signal
 
 import pytest
-from small_training import Faulty, draws_of, place_at, small_config, small_segmenter, weights, world
+from small_training import (
+    Faulty,
+    by_class,
+    draws_of,
+    place_at,
+    small_config,
+    small_segmenter,
+    weights,
+    world,
+)
 
 from clouds.engine.interrupt import Interrupted
 from clouds.engine.progress import Progress
 from clouds.errors import CloudsError
 from clouds.training.segmentation import train_segmenter
+from clouds.training.settings import ValidationConfig
 
 STEPS = 5
 CHANGES = {"steps": STEPS, "checkpoint_every": 2, "ema": 0.7, "schedule": "poly", "warmup_steps": 2}
+
+
+HELD = {"held": world(2, "held", height=24, width=40)}
+
+FEATURES = {
+    "rare": True,
+    "frozen_steps": 3,
+    "hold_steps": 2,
+    "lr_multipliers": {"head": 10.0},
+    "no_decay": ("level_embed",),
+    "lr": 1e-4,
+    "validation": ValidationConfig(data=("held",), every=2, keep_best=True),
+}
 
 
 class Crash(Exception):
@@ -46,12 +69,14 @@ def terminate():
 def train(clip, runtime):
     """Trains from the folder's newest checkpoint, with a new model as a new process would have."""
 
-    def run(folder, *, stop=None, **changes):
+    def run(folder, *, stop=None, rare=False, **changes):
         model = small_segmenter(clip)
-        draws = draws_of(Faulty(world(4), unreadable=[2]))
+        dataset = Faulty(world(4), unreadable=[2])
         place = place_at(folder, runtime, Stopping(*stop) if stop else None)
         config = small_config(**{**CHANGES, **changes})
-        return weights(model), train_segmenter(model, draws, config, place, backbone_lr_multiplier=0.5), model
+        draws = by_class(dataset, folder, runtime) if rare else draws_of(dataset)
+        skipped = train_segmenter(model, draws, config, place, backbone_lr_multiplier=0.5, validated=HELD)
+        return weights(model), skipped, model
 
     return run
 
@@ -90,6 +115,20 @@ def test_interruptions_change_no_byte(train, uninterrupted, tmp_path, stops):
         "average.safetensors",
         "state.json",
     }
+
+
+def test_interruptions_change_no_byte_with_everything_on(train, tmp_path):
+    """Crashes and signals within the frozen phase, at its end and after it, between validations and on one."""
+    _, skipped, whole = train(tmp_path / "whole", **FEATURES)
+    for stop in ((1, terminate), (3, crash), (4, terminate), (STEPS, crash)):
+        with pytest.raises((Crash, Interrupted)):
+            train(tmp_path / "cut", stop=stop, **FEATURES)
+    _, again, resumed = train(tmp_path / "cut", **FEATURES)
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    assert skipped == again
+    assert all(bool((tensor == weights(whole)[name]).all()) for name, tensor in weights(resumed).items())
+    files = {path.name for path in tmp_path.glob("cut/checkpoints/*/*")}
+    assert files >= {"best.safetensors", "average.safetensors"}
 
 
 def test_a_signal_saves_the_step_it_came_in(train, tmp_path):

@@ -38,13 +38,32 @@ def test_poly_counts_from_the_first_step_of_the_warmup():
     assert risen[4:] == fallen[4:]
 
 
+def test_a_held_schedule_falls_from_there_to_the_end():
+    fallen = factors(10, schedule="poly", power=0.9, hold_steps=4)
+    assert fallen[:5] == [1.0] * 5
+    assert fallen[5:] == factors(6, schedule="poly", power=0.9)[1:]
+    assert factors(10, schedule="cosine", hold_steps=4)[4:] == factors(6, schedule="cosine")
+
+
+def test_a_schedule_held_beyond_the_end_never_falls():
+    for schedule in ("poly", "cosine"):
+        assert factors(5, schedule=schedule, hold_steps=5) == factors(5, schedule=schedule, hold_steps=9) == [1.0] * 5
+
+
+def test_vltseg_holds_500_of_5000_steps():
+    config = OptimizerConfig(schedule="poly", power=0.9, hold_steps=500)
+    assert [lr_factor(step, 5000, config) for step in (0, 499, 500)] == [1.0] * 3
+    assert lr_factor(2750, 5000, config) == pytest.approx(0.5**0.9)
+
+
 @given(
     steps=st.integers(1, 10**6),
     share=st.floats(0, 1, exclude_max=True),
-    schedule=st.sampled_from(["constant", "poly"]),
+    schedule=st.sampled_from(["constant", "poly", "cosine"]),
     power=st.floats(0.01, 10),
     warmup=st.integers(0, 10**6),
+    hold=st.integers(0, 10**6),
 )
-def test_within_zero_and_one(steps, share, schedule, power, warmup):
-    config = OptimizerConfig(schedule=schedule, power=power, warmup_steps=warmup)
+def test_within_zero_and_one(steps, share, schedule, power, warmup, hold):
+    config = OptimizerConfig(schedule=schedule, power=power, warmup_steps=warmup, hold_steps=hold)
     assert 0 <= lr_factor(int(share * steps), steps, config) <= 1
