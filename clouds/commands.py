@@ -18,6 +18,7 @@ from clouds.engine.stage import Stage
 from clouds.engine.status import failures, format_duration, stage_status
 from clouds.errors import CloudsError
 from clouds.report.html import write_html
+from clouds.report.protocols import protocol_lines
 from clouds.report.summary import model_notes
 from clouds.report.tables import models_table, scores_of, terminal
 
@@ -110,6 +111,9 @@ def write_report(assembly: Assembly) -> None:
     if models:
         header, rows = models_table(models, model_notes(assembly.stages))
         typer.echo(f"\nmIoU in percent\n\n{terminal(header, rows)}")
+        for line in protocol_lines(model.results for model in models):
+            typer.echo(line)
+        typer.echo()
     path = write_html(assembly.config, assembly.stages, current)
     typer.echo(f"report: {path}")
 

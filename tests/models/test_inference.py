@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clouds.models.inference import predict_scores
+from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter import build_segmenter
 from clouds.models.segmenter_config import BackboneConfig, HeadConfig, SegmenterConfig
 from clouds.models.tiny_clip import build_tiny_clip
@@ -38,10 +39,10 @@ def images_of(*sizes):
 )
 def test_images_of_mixed_sizes_score_as_alone(segmenter, sizes, short_edge):
     images = images_of(*sizes)
-    together = dict(predict_scores(segmenter, images, nullcontext, short_edge))
+    together = dict(predict_scores(segmenter, images, nullcontext, ProtocolConfig(short_edge=short_edge)))
     assert sorted(together) == list(range(len(images)))
     for position, image_HWC in enumerate(images):
-        [(place, alone)] = predict_scores(segmenter, [image_HWC], nullcontext, short_edge)
+        [(place, alone)] = predict_scores(segmenter, [image_HWC], nullcontext, ProtocolConfig(short_edge=short_edge))
         assert place == 0
         assert alone.shape == (CLASSES, *image_HWC.shape[:2]) and alone.dtype == torch.float32
         # sums in a batch differ by rounding, which the layers carry on
@@ -58,7 +59,7 @@ def test_without_a_short_edge_it_is_what_the_segmenter_predicts(segmenter):
 def test_an_image_that_has_the_short_edge_is_not_resized(segmenter):
     images = images_of((32, 64))
     [(_, as_it_is)] = predict_scores(segmenter, images, nullcontext)
-    [(_, edged)] = predict_scores(segmenter, images, nullcontext, 32)
+    [(_, edged)] = predict_scores(segmenter, images, nullcontext, ProtocolConfig(short_edge=32))
     assert torch.equal(as_it_is, edged)
 
 
@@ -67,7 +68,7 @@ def test_a_short_edge_changes_the_prediction_but_not_its_size(segmenter, short_e
     seen = []
     handle = segmenter.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
     images = images_of((64, 32))
-    [(_, scores_KHW)] = predict_scores(segmenter, images, nullcontext, short_edge)
+    [(_, scores_KHW)] = predict_scores(segmenter, images, nullcontext, ProtocolConfig(short_edge=short_edge))
     handle.remove()
     # the backbone sees the resized image, padded to its largest stride
     assert seen == [(-(-2 * short_edge // 32) * 32, -(-short_edge // 32) * 32)]
