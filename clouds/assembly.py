@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clouds.config import apply_overrides, load_tree, shipped_configs, validate
 from clouds.engine.settings import RunConfig
@@ -55,12 +56,17 @@ def assemble(config: str, overrides: Sequence[str] = ()) -> Assembly:
     if path.parent == Path(config).expanduser():
         # a run that was moved, or is looked at from elsewhere, is the run that lies there
         tree["run_dir"] = str(path.parent.resolve())
+    return assemble_tree(tree, overrides, str(path))
+
+
+def assemble_tree(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Assembly:
+    """The same from the values of a config; `where` names their origin in errors."""
     tree = apply_overrides(tree, overrides)
     name = str(tree.get("pipeline", "full"))
     if name not in assemblies():
-        raise UsageError(f"{path}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
+        raise UsageError(f"{where}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
     module = importlib.import_module(f"{PACKAGE}.{name}")
-    validated = validate(module.Config, tree, str(path))
+    validated = validate(module.Config, tree, where)
     return Assembly(validated, tuple(module.build(validated)))
 
 

@@ -26,10 +26,15 @@ _SHOWN_FAILURES = 5
 
 
 def execute(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> None:
-    """Bring stages up to date, then write the report and print the table; without work, nothing heavy is imported."""
-    if not force and _nothing_to_do(assembly.config.folder, stages, retry):
+    """Bring stages up to date, then write the report and print the table."""
+    if bring_up_to_date(assembly, stages, force, retry=retry):
         write_report(assembly)
-        return
+
+
+def bring_up_to_date(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> bool:
+    """Do what is not done; without work, nothing heavy is imported. Whether this process is to tell what came of it."""
+    if not force and _nothing_to_do(assembly.config.folder, stages, retry):
+        return True
     from clouds.engine.interrupt import raise_on_signals
     from clouds.engine.runner import Orders, run_stages
     from clouds.engine.runtime import Runtime
@@ -45,8 +50,7 @@ def execute(assembly: Assembly, stages: Sequence[Stage], force: Collection[str],
         typer.echo(f"{config.name}: {runtime.world_size} process(es), {runtime.device.type}, {config.folder}", err=True)
     try:
         run_stages(stages, config.folder, runtime, orders, dump_yaml(config))
-        if runtime.is_main:
-            write_report(assembly)
+        return runtime.is_main
     finally:
         runtime.close()
 

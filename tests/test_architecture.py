@@ -21,10 +21,11 @@ ALLOWED = {
     "training": {"base", "ops", "data", "models", "engine"},
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
     "report": {"base", "ops", "data", "engine"},
-    "cli": {"base", "engine", "models", "report", "cli"},
+    "api": {"base", "data", "models", "engine"},
+    "cli": {"base", "api", "engine", "models", "report", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
 }
-CLI = {"cli", "commands", "assembly", "__main__"}
+CLI = {"cli", "commands", "predict_command", "assembly", "__main__"}
 MODEL_PACKAGES = {"diffusers", "transformers", "open_clip", "timm", "segment_anything", "detectron2", "peft"}
 TENSOR_PACKAGES = {"torch", "torchvision", "accelerate"}
 
@@ -161,6 +162,10 @@ FLAGS = {
     "tiny": {"--seed", "--help"},
     "demo": {"--size", "--run-dir", "--set", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
+    "predict": {
+        *("--out", "--short-edge", "--size", "--window", "--stride", "--scales", "--flip", "--device", "--batch-size"),
+        *("--overlays", "--confidence", "--set", "--force", "--help"),
+    },
     "generate": {"--set", "--force", "--help"},
     "repaint": {"--set", "--force", "--help"},
     "train": {"--set", "--force", "--help"},

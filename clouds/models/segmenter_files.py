@@ -21,9 +21,8 @@ from clouds.errors import CloudsError
 from clouds.models.backbones import rebuild_backbone
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import HeadConfig
+from clouds.models.segmenter_folder import CONFIG_FILE, WEIGHTS_FILE
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 _NAMES_SHOWN = 3
 
 

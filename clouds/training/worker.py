@@ -4,12 +4,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clouds.data.label_maps import Color
 from clouds.engine.runtime import Runtime
 from clouds.engine.seeding import item_seed
 from clouds.engine.shard import Item, Shard
 from clouds.engine.work import ShardWork
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import save_segmenter
+from clouds.models.segmenter_folder import COLORS
 from clouds.training.draws import Draws, Source
 from clouds.training.loop import TrainingPlace
 from clouds.training.segmentation import train_segmenter
@@ -29,6 +31,7 @@ class TrainingWorker:
     config: TrainingConfig
     backbone_lr_multiplier: float
     class_names: Sequence[str]
+    class_colors: Sequence[Color]
     ignore: int
     run_seed: int
     max_failures: int
@@ -49,6 +52,7 @@ class TrainingWorker:
             self.model, draws, self.config, place, backbone_lr_multiplier=self.backbone_lr_multiplier
         )
         if work.writes:
-            save_segmenter(self.model, work.folder, self.class_names, {"stage": self.stage})
+            extra = {"stage": self.stage, COLORS: [list(color) for color in self.class_colors]}
+            save_segmenter(self.model, work.folder, self.class_names, extra)
         row = {"file_name": "model.safetensors", "id": shard.id, "steps": shard.size, "skipped": skipped}
         work.record(Item(shard.id, shard.inputs), row, time.perf_counter() - begun)
