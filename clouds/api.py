@@ -19,7 +19,7 @@ from clouds.engine.artifact import DESCRIPTION
 from clouds.engine.atomic import read_json, subfolders
 from clouds.errors import UsageError
 from clouds.models.protocol import ProtocolConfig
-from clouds.models.segmenter_folder import check_segmenter, is_segmenter, segmenter_classes
+from clouds.models.segmenter_folder import check_segmenter, is_segmenter
 
 if TYPE_CHECKING:  # models import torch, which finding one does without
     import torch
@@ -42,8 +42,8 @@ def load_segmenter(checkpoint: str | Path, device: "str | torch.device" = "cpu",
 
     folder = find_segmenter(Path(checkpoint).expanduser())
     shown = validate(ProtocolConfig, protocol, "load_segmenter")
-    model, _ = segmenter_files.load_segmenter(folder, device)
-    return Predictor(model, segmenter_classes(folder).names, shown)
+    model, info = segmenter_files.load_segmenter(folder, device)
+    return Predictor(model, info.class_names, shown)
 
 
 class Predictor:
