@@ -16,6 +16,7 @@ from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.models.protocol import ProtocolConfig
 from clouds.report.cards import labels_card
+from clouds.report.protocols import protocol_words
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
@@ -94,7 +95,8 @@ class Label:
         return work_on
 
     def finish(self) -> None:
-        what = f"labels predicted by the segmenter {self.teacher.name}, with its confidence"
+        shown = protocol_words(self.config.describe())
+        what = f"labels predicted by the segmenter {self.teacher.name}, with its confidence; images {shown}"
         write_atomic(self.artifact.folder / "README.md", labels_card(self.artifact, self.label_map, what))
 
     def _items(self, shard: Shard, token: str) -> list[Item]:

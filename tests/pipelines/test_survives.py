@@ -62,7 +62,7 @@ def slow_training(models: Path, folder: Path) -> tuple[Path, Path]:
 
 def kill_until_done(config: Path, run_dir: Path, seed: int, longest: float) -> Counter[str]:
     """How many kills hit each stage before the run got through."""
-    command = [sys.executable, HERE / "zygote.py", seed, longest, run_dir, "run", config]
+    command = [sys.executable, HERE / "zygote.py", config, seed, longest, run_dir]
     done = subprocess.run(
         list(map(str, command)), env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=900
     )

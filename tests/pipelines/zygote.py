@@ -3,7 +3,7 @@
 Everything heavy is imported once, before the first fork and before any tensor work, so that an attempt costs
 milliseconds. Prints one JSON line per attempt: when it was killed, and in which stage.
 
-    python zygote.py SEED MAX_SECONDS RUN_DIR ARGUMENTS...
+    python zygote.py CONFIG SEED MAX_SECONDS RUN_DIR
 """
 
 import json
@@ -20,8 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import diffusers  # noqa: F401
 import transformers  # noqa: F401
 
-import pipelines.full
-import pipelines.predict  # noqa: F401
+import pipelines.full  # noqa: F401
 from clouds.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,11 +38,11 @@ def stage_in_progress(run_dir: Path) -> str | None:
     return None
 
 
-def attempt(arguments: list[str], seconds: float | None) -> int | None:
+def attempt(config: str, seconds: float | None) -> int | None:
     """The exit status of one attempt, or None when it was killed."""
     child = os.fork()
     if child == 0:
-        sys.argv = ["clouds", *arguments]
+        sys.argv = ["clouds", "run", config]
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
         try:
@@ -58,13 +57,13 @@ def attempt(arguments: list[str], seconds: float | None) -> int | None:
     return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
 
 
-def kill_until_done(arguments: list[str], seed: int, longest: float, run_dir: Path) -> None:
+def kill_until_done(config: str, seed: int, longest: float, run_dir: Path) -> None:
     rng = random.Random(seed)
     former, kills = None, 0
     while True:
         # with every kill in one stage a little more time, so that the slowest machine gets through
         seconds = rng.uniform(0.02, longest) * (1 + kills / 8)
-        status = attempt(arguments, seconds)
+        status = attempt(config, seconds)
         stage = stage_in_progress(run_dir)
         print(json.dumps({"seconds": seconds, "stage": stage, "status": status}), flush=True)
         if status is not None:
@@ -74,4 +73,4 @@ def kill_until_done(arguments: list[str], seed: int, longest: float, run_dir: Pa
 
 
 if __name__ == "__main__":
-    kill_until_done(sys.argv[4:], int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))
+    kill_until_done(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
