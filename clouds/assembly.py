@@ -51,12 +51,18 @@ def assemble(config: str, overrides: Sequence[str] = ()) -> Assembly:
     `config` is the path of a YAML file, the name of a config that ships with the tool, or a run's folder.
     Raises `UsageError` for anything in it that cannot be.
     """
-    path, tree = read_config(config, overrides)
+    path, tree = read_config(config)
+    return assemble_tree(tree, overrides, str(path))
+
+
+def assemble_tree(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Assembly:
+    """The same from the values of a config; `where` names their origin in errors."""
+    tree = apply_overrides(tree, overrides)
     name = str(tree.get("pipeline", "full"))
     if name not in assemblies():
-        raise UsageError(f"{path}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
+        raise UsageError(f"{where}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
     module = importlib.import_module(f"{PACKAGE}.{name}")
-    validated = validate(module.Config, tree, str(path))
+    validated = validate(module.Config, tree, where)
     return Assembly(validated, tuple(module.build(validated)))
 
 

@@ -210,6 +210,45 @@ def convert(
     convert_checkpoint(checkpoint, out, classes or None, backbone or None, ensemble=ensemble, force=force)
 
 
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="A segmenter's `model` folder, or a run's: then its last one.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders of them, patterns in quotes.")],
+    out: Annotated[Path, typer.Option("--out", help="Where labels, overlays and metadata go.")],
+    short_edge: Annotated[int | None, typer.Option("--short-edge", help="Predict at this shorter edge.")] = None,
+    size: Annotated[tuple[int, int] | None, typer.Option("--size", metavar="H W", help="Predict at this size.")] = None,
+    window: Annotated[
+        tuple[int, int] | None, typer.Option("--window", metavar="H W", help="Predict in windows.")
+    ] = None,
+    stride: Annotated[
+        tuple[int, int] | None, typer.Option("--stride", metavar="DOWN RIGHT", help="From window to window.")
+    ] = None,
+    scales: Annotated[str, typer.Option("--scales", help="Average over multiples of the size, such as 0.75,1.")] = "1",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images or windows per forward pass.")] = 4,
+    overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Colours laid over the images.")] = True,
+    confidence: Annotated[bool, typer.Option("--confidence", help="Write each pixel's highest score, too.")] = False,
+    set_: Overrides = [],  # noqa: B006
+    force: Annotated[bool, typer.Option("--force", help="Discard the predictions that lie there.")] = False,
+) -> None:
+    """Label images with a trained segmenter; what is done already is not done again."""
+    from clouds.predict_command import predict as label_images
+
+    values = {
+        "short_edge": short_edge,
+        "size": size,
+        "window": window,
+        "stride": stride,
+        "scales": scales.split(","),
+        "flip": flip,
+        "batch_size": batch_size,
+        "overlays": overlays,
+        "confidence": confidence,
+    }
+    label_images(checkpoint, images, out, values, set_, device=device, force=force)
+
+
 def _stage_command(kind: str, does: str) -> None:
     @app.command(name=kind, help=f"{does} Brings the stage up to date, with what it needs.")
     def command(config: Config, set_: Overrides = [], force: Force = []) -> None:  # noqa: B006

@@ -23,6 +23,7 @@ from clouds.engine.status import failures, format_duration, stage_status
 from clouds.errors import CloudsError, UsageError
 from clouds.report.data_check import data_check
 from clouds.report.html import write_html
+from clouds.report.protocols import protocol_lines
 from clouds.report.summary import model_notes
 from clouds.report.tables import models_table, scores_of, terminal
 
@@ -33,10 +34,15 @@ _SHOWN_FAILURES = 5
 
 
 def execute(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> None:
-    """Bring stages up to date, then write the report and print the table; without work, nothing heavy is imported."""
-    if not force and _nothing_to_do(assembly.config.folder, stages, retry):
+    """Bring stages up to date, then write the report and print the table."""
+    if bring_up_to_date(assembly, stages, force, retry=retry):
         write_report(assembly)
-        return
+
+
+def bring_up_to_date(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> bool:
+    """Do what is not done; without work, nothing heavy is imported. Whether this process is to tell what came of it."""
+    if not force and _nothing_to_do(assembly.config.folder, stages, retry):
+        return True
     from clouds.engine.interrupt import raise_on_signals
     from clouds.engine.runner import Orders, run_stages
     from clouds.engine.runtime import Runtime
@@ -52,8 +58,7 @@ def execute(assembly: Assembly, stages: Sequence[Stage], force: Collection[str],
         typer.echo(f"{config.name}: {runtime.world_size} process(es), {runtime.device.type}, {config.folder}", err=True)
     try:
         run_stages(stages, config.folder, runtime, orders, dump_yaml(config))
-        if runtime.is_main:
-            write_report(assembly)
+        return runtime.is_main
     finally:
         runtime.close()
 
@@ -118,6 +123,9 @@ def write_report(assembly: Assembly) -> None:
     if models:
         header, rows = models_table(models, model_notes(assembly.stages))
         typer.echo(f"\nmIoU in percent\n\n{terminal(header, rows)}")
+        for line in protocol_lines(model.results for model in models):
+            typer.echo(line)
+        typer.echo()
     path = write_html(assembly.config, assembly.stages, current)
     typer.echo(f"report: {path}")
 

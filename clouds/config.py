@@ -112,7 +112,8 @@ def _load_over_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     bases = [] if base is None else [base] if isinstance(base, str) else base
     if not isinstance(bases, list) or not all(isinstance(one, str) for one in bases):
         raise UsageError(f"config {path}: 'base' = {base!r} is not a path", "give the path of a YAML file, or several")
-    shipped, below = shipped_configs(), {}
+    shipped = shipped_configs()
+    below: dict[str, Any] = {}
     for one in bases:
         below = merge(below, _load_over_base((shipped.get(one) or absolute_path(one)).resolve(), (*above, path)))
     return merge(below, tree)

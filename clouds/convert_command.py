@@ -15,7 +15,8 @@ from clouds.models.published import Converted, read_checkpoint
 from clouds.models.published import convert as convert_published
 from clouds.models.quiet import silence_libraries
 from clouds.models.segmenter_config import EnsembleConfig
-from clouds.models.segmenter_files import CONFIG_FILE, save_segmenter
+from clouds.models.segmenter_files import save_segmenter
+from clouds.models.segmenter_folder import CONFIG_FILE
 from clouds.models.transformers_segmenter import read_transformers
 
 _SHOWN = 3

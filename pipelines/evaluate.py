@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from clouds.config import ConfigModel, Neutral
+from clouds.config import Neutral
 from clouds.data.images import write_labels
 from clouds.data.labels import LabelMap
 from clouds.data.samples import Dataset
@@ -19,6 +19,7 @@ from clouds.engine.shard import Item, Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import InputError
+from clouds.models.protocol import ProtocolConfig
 from clouds.ops.confusion import cells_of, confusion_matrix, matrix_from_cells
 from clouds.report.comparison import PREDICTION
 from clouds.report.tables import class_table, scores_json
@@ -27,18 +28,16 @@ if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
 
 
-class EvaluateConfig(ConfigModel):
-    """On which data sets, and how, a segmenter is scored."""
+class EvaluateConfig(ProtocolConfig):
+    """On which data sets, and by which protocol, a segmenter is scored."""
 
     # the list of shards says which; a data set more leaves the scores of the others as they are
     data: Neutral[tuple[str, ...]]
     """Labelled data sets by name."""
-    short_edge: Annotated[int, Field(ge=1)] | None = None
-    """Images are resized to this shorter edge to be predicted; null: as they are. Scores are compared at label size."""
     keep_predictions: Annotated[int, Field(ge=0)] = 3
     """Predictions to keep of each data set, those of its first images: the report shows them beside the truth."""
     batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
-    """Images per forward pass."""
+    """Images per forward pass; views or windows, where the protocol has several."""
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -100,7 +99,7 @@ class Evaluate:
                 images = [dataset.image(item.payload) for item in batch]
                 rows: dict[int, Row | Exception] = {}
                 autocast = runtime.accelerator.autocast
-                for position, scores_KHW in predict_scores(segmenter, images, autocast, self.config.short_edge):
+                for position, scores_KHW in predict_scores(segmenter, images, autocast, self.config):
                     prediction_HW = scores_KHW.argmax(0).cpu().numpy()
                     rows[position] = self._row(batch[position], dataset, prediction_HW, work.folder)
                 return [rows[position] for position in range(len(batch))]
@@ -153,7 +152,5 @@ class Evaluate:
         return {
             "images": sum(summary.done for summary in summaries),
             "failed": sum(summary.failed for summary in summaries),
-            "short_edge": self.config.short_edge,
-            "windows": "whole image",
-            "compared_at": "label resolution",
+            **self.config.describe(),
         }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from clouds.config import ConfigModel, Neutral
+from clouds.config import Neutral
 from clouds.data.images import read_image, write_gray, write_labels
 from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
@@ -14,19 +14,21 @@ from clouds.engine.atomic import write_atomic
 from clouds.engine.shard import Item, Shard
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
+from clouds.models.protocol import ProtocolConfig
 from clouds.report.cards import labels_card
+from clouds.report.protocols import protocol_words
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
 
 
-class LabelConfig(ConfigModel):
-    """How pseudo-labels are read from the segmenter's scores."""
+class LabelConfig(ProtocolConfig):
+    """How images are shown to the segmenter, and how pseudo-labels are read from its scores."""
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Pixels whose best class has less confidence than this become ignore."""
     batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
-    """Images per forward pass."""
+    """Images per forward pass; views or windows, where the protocol has several."""
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -76,7 +78,8 @@ class Label:
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
                 images = [read_image(self.images.artifact.shard_folder(shard.id) / item.payload) for item in batch]
                 rows: dict[int, Row | Exception] = {}
-                for position, scores_KHW in predict_scores(segmenter, images, runtime.accelerator.autocast):
+                autocast = runtime.accelerator.autocast
+                for position, scores_KHW in predict_scores(segmenter, images, autocast, self.config):
                     labels_HW, confidence_HW = pseudo_labels(scores_KHW, self.config.threshold, self.label_map.ignore)
                     row = self._row(batch[position], shard, float(confidence_HW.mean()))
                     write_labels(work.folder / row["file_name"], labels_HW.cpu().numpy())
@@ -92,7 +95,8 @@ class Label:
         return work_on
 
     def finish(self) -> None:
-        what = f"labels predicted by the segmenter {self.teacher.name}, with its confidence"
+        shown = protocol_words(self.config.describe())
+        what = f"labels predicted by the segmenter {self.teacher.name}, with its confidence; images {shown}"
         write_atomic(self.artifact.folder / "README.md", labels_card(self.artifact, self.label_map, what))
 
     def _items(self, shard: Shard, token: str) -> list[Item]:

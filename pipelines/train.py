@@ -91,6 +91,7 @@ class Train:
             config=config,
             backbone_lr_multiplier=segmenter.backbone.lr_multiplier,
             class_names=self.label_map.names,
+            class_colors=self.label_map.colors,
             ignore=self.label_map.ignore,
             run_seed=self.seed,
             max_failures=self.max_failures,

@@ -22,10 +22,11 @@ ALLOWED = {
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
     "report": {"base", "ops", "data", "engine"},
     "export": {"base", "ops", "data", "engine"},
-    "cli": {"base", "data", "engine", "models", "report", "export", "cli"},
+    "api": {"base", "data", "models", "engine"},
+    "cli": {"base", "api", "data", "engine", "models", "report", "export", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
 }
-CLI = {"cli", "commands", "convert_command", "assembly", "__main__"}
+CLI = {"cli", "commands", "convert_command", "predict_command", "assembly", "__main__"}
 MODEL_PACKAGES = {"diffusers", "transformers", "open_clip", "timm", "segment_anything", "detectron2", "peft"}
 TENSOR_PACKAGES = {"torch", "torchvision", "accelerate"}
 # registers data with detectron2 where a run left it; it knows no model
@@ -171,6 +172,10 @@ FLAGS = {
     "demo": {"--size", "--run-dir", "--set", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
     "convert": {"--classes", "--backbone", "--ensemble", "--force", "--help"},
+    "predict": {
+        *("--out", "--short-edge", "--size", "--window", "--stride", "--scales", "--flip", "--device", "--batch-size"),
+        *("--overlays", "--confidence", "--set", "--force", "--help"),
+    },
     "generate": {"--set", "--force", "--help"},
     "repaint": {"--set", "--force", "--help"},
     "train": {"--set", "--force", "--help"},

@@ -119,6 +119,11 @@ class LabelMap:
         return tuple(one.name for one in self.classes)
 
     @property
+    def colors(self) -> tuple[Color, ...]:
+        """The classes' colours in the order of their ids."""
+        return tuple(one.color for one in self.classes)
+
+    @property
     def num_classes(self) -> int:
         """How many classes there are."""
         return len(self.classes)

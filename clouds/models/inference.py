@@ -1,4 +1,7 @@
-"""Scores for images of any sizes, computed in groups of one size. It knows no file and no data set."""
+"""Scores for images of any sizes by a protocol: views and windows, batched by size. It knows no file and no data set.
+
+Images are never padded to one another's size: those of one size share forward passes, others do not meet.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,44 +12,107 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter import MaskSegmenter
+
+Autocast = Callable[[], AbstractContextManager[None]]
 
 
 def predict_scores(
     segmenter: MaskSegmenter,
     images_HWC: Sequence[NDArray[np.uint8]],
-    autocast: Callable[[], AbstractContextManager[None]],
-    short_edge: int | None = None,
+    autocast: Autocast,
+    protocol: ProtocolConfig | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Class scores of each image at its own resolution, images of one size in one forward pass.
+
+    At most as many views or windows go through the model at a time as there are images. Beside the scores of one
+    forward pass, memory holds one sum of scores for each image of a size where there are several views, and one for
+    each image whose windows are not all done.
 
     Args:
         images_HWC: uint8 RGB, each of its own size.
         autocast: opens the precision to compute in, for each forward pass; the caller's own work is outside of it.
-        short_edge: resize so that the shorter edge has this many pixels before predicting; scores are brought back.
+        protocol: at which sizes, in which windows, how often each image is shown; by default whole, once, as it is.
 
     Yields:
-        (position in `images_HWC`, float32 scores (K, H, W) on the model's device), grouped by size.
+        (position in `images_HWC`, float32 scores (K, H, W) on the model's device), grouped by size. Scores of several
+        views or windows are averaged, so that they stay in [0, 1].
     """
-    device = next(segmenter.parameters()).device
+    views = _Views(segmenter, autocast, protocol or ProtocolConfig(), at_once=len(images_HWC))
     by_size: dict[tuple[int, int], list[int]] = {}
     for position, image_HWC in enumerate(images_HWC):
         by_size.setdefault((image_HWC.shape[0], image_HWC.shape[1]), []).append(position)
-    for size, positions in by_size.items():
+    for positions in by_size.values():
         stacked = np.stack([images_HWC[position] for position in positions])
-        images_BCHW = torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
-        with autocast():
-            scores_BKHW = segmenter.predict(_resized(images_BCHW, short_edge))
-        for position, scores_KHW in zip(positions, scores_BKHW, strict=True):
-            yield position, _at(scores_KHW, size)
+        images_BCHW = torch.from_numpy(stacked).permute(0, 3, 1, 2).to(next(segmenter.parameters()).device)
+        yield from zip(positions, views.scores(images_BCHW), strict=True)
 
 
-def _resized(images_BCHW: Tensor, short_edge: int | None) -> Tensor:
-    height, width = images_BCHW.shape[-2:]
-    if short_edge is None or min(height, width) == short_edge:
+class _Views:
+    """Shows images of one size to a segmenter as a protocol says."""
+
+    def __init__(self, segmenter: MaskSegmenter, autocast: Autocast, protocol: ProtocolConfig, at_once: int) -> None:
+        self._segmenter, self._autocast = segmenter, autocast
+        self._protocol, self._at_once = protocol, at_once
+
+    def scores(self, images_BCHW: Tensor) -> Iterator[Tensor]:
+        """The mean scores (K, H, W) of each image over its views, at the images' own size."""
+        size = (images_BCHW.shape[-2], images_BCHW.shape[-1])
+        sides = (False, True) if self._protocol.flip else (False,)
+        views = [(view_size, mirrored) for view_size in self._protocol.view_sizes(size) for mirrored in sides]
+        if len(views) == 1:
+            # nothing to add up: each image is finished before the next
+            yield from (_at(scores_Khw, size) for scores_Khw in self._view(images_BCHW, *views[0]))
+            return
+        sums: list[Tensor] = []
+        for view in views:
+            for place, scores_Khw in enumerate(self._view(images_BCHW, *view)):
+                scores_KHW = _at(scores_Khw, size)
+                if place == len(sums):
+                    sums.append(torch.zeros_like(scores_KHW))
+                sums[place] += scores_KHW
+        yield from (sum_KHW.div_(len(views)) for sum_KHW in sums)
+
+    def _view(self, images_BCHW: Tensor, size: tuple[int, int], mirrored: bool) -> Iterator[Tensor]:
+        """Scores (K, h, w) of each image at one size; an image shown mirrored has its scores turned back."""
+        view_BChw = _resized(images_BCHW, size)
+        shown_BChw = view_BChw.flip(-1) if mirrored else view_BChw
+        corners = self._protocol.window_corners(size)
+        parts = self._forward(shown_BChw) if len(corners) == 1 else self._windows(shown_BChw, corners)
+        for scores_Khw in parts:
+            yield scores_Khw.flip(-1) if mirrored else scores_Khw
+
+    def _windows(self, view_BChw: Tensor, corners: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        """Scores (K, h, w) of each image, averaged where its windows overlap; a batch may hold windows of several."""
+        height, width = view_BChw.shape[-2:]
+        assert self._protocol.window is not None
+        tall, wide = min(self._protocol.window[0], height), min(self._protocol.window[1], width)
+        areas = [(..., slice(row, row + tall), slice(column, column + wide)) for row, column in corners]
+        times_hw = view_BChw.new_zeros(height, width, dtype=torch.float32)
+        for area in areas:
+            times_hw[area] += 1
+        sums: dict[int, Tensor] = {}
+        places = [(image, area) for image in range(len(view_BChw)) for area in areas]
+        for start in range(0, len(places), self._at_once):
+            batch = places[start : start + self._at_once]
+            scores_WKhw = self._forward(torch.stack([view_BChw[image][area] for image, area in batch]))
+            for (image, area), scores_Khw in zip(batch, scores_WKhw, strict=True):
+                if image not in sums:
+                    sums[image] = scores_Khw.new_zeros(len(scores_Khw), height, width)
+                sums[image][area] += scores_Khw
+            open_from = places[start + len(batch)][0] if start + len(batch) < len(places) else len(view_BChw)
+            for image in [image for image in sums if image < open_from]:
+                yield sums.pop(image).div_(times_hw)
+
+    def _forward(self, images_BCHW: Tensor) -> Tensor:
+        with self._autocast():
+            return self._segmenter.predict(images_BCHW)
+
+
+def _resized(images_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
+    if (images_BCHW.shape[-2], images_BCHW.shape[-1]) == size:
         return images_BCHW
-    factor = short_edge / min(height, width)
-    size = (round(height * factor), round(width * factor))
     resized = F.interpolate(images_BCHW.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
     return resized.clamp(0, 255)
 

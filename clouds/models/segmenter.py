@@ -116,7 +116,12 @@ class MaskSegmenter(nn.Module):
             return geometric_ensemble(own_BQC.float(), clip_BQK, texts.seen_K, **exponents.model_dump())
 
     def _normalise(self, images_BCHW: Tensor) -> Tensor:
-        """Images normalised, and padded at the right and the bottom with the mean colour, as published."""
+        """Images normalised, and padded at the right and the bottom with the mean colour, as published.
+
+        The padding goes up to a multiple of the largest stride, so that it depends on the image's own size alone: all
+        images of a call have one size. As in the published code the head is not told of it: padded cells have
+        positions, and attention reaches them.
+        """
         normal_BCHW = (images_BCHW.float() / 255 - self.backbone.mean) / self.backbone.std
         right, bottom = (-size % self.backbone.strides[-1] for size in (images_BCHW.shape[-1], images_BCHW.shape[-2]))
         return F.pad(normal_BCHW, (0, right, 0, bottom))

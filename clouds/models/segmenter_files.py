@@ -24,10 +24,9 @@ from clouds.models.backbones import rebuild_backbone
 from clouds.models.class_texts import ClassTexts, Naming
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig
+from clouds.models.segmenter_folder import CONFIG_FILE, WEIGHTS_FILE
 from clouds.models.text_tower import KeptTower
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 TEXT_FOLDER = "text"
 _NAMES_SHOWN = 3
 

@@ -31,9 +31,9 @@ def semantic_scores(class_logits_QC: Tensor, mask_logits_Qhw: Tensor, stride: in
     scores_KHW = classes_QK.new_zeros(classes_QK.shape[1], *size)
     for start in range(0, len(classes_QK), _QUERIES_AT_ONCE):
         part = slice(start, start + _QUERIES_AT_ONCE)
-        masks_qHW = _upsample(mask_logits_Qhw[part].float(), padded)[:, : size[0], : size[1]].sigmoid()
+        masks_qHW = _upsample(mask_logits_Qhw[part].float(), padded)[:, : size[0], : size[1]].sigmoid_()
         scores_KHW += torch.einsum("qk,qhw->khw", classes_QK[part], masks_qHW)
-    return scores_KHW / scores_KHW.sum(0).clamp(min=1e-6)
+    return scores_KHW.div_(scores_KHW.sum(0).clamp(min=1e-6))
 
 
 def _upsample(masks_qhw: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,6 @@
 """Data set cards: the README of an artifact, with where it came from. It reads the artifact and computes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -59,15 +59,29 @@ def labels_card(artifact: Artifact, label_map: LabelMap, what: str) -> str:
     )
 
 
-def _classes(label_map: LabelMap) -> str:
+def predictions_card(artifact: Artifact, label_map: LabelMap, what: str, model: Mapping[str, str]) -> str:
+    """The card of predictions on images of any origin: the model with its files' SHA-256, the classes, the counts."""
+    done, failed = _counts(artifact)
+    files = "".join(f"- {file}: `{digest}`\n" for file, digest in model.items())
+    return (
+        f"{_front_matter(['image-segmentation'], done, tags=['predictions'])}# Predictions\n\n"
+        f"{done} label maps, {what}{_failed(failed)}.\n"
+        "Single-channel PNG of class ids, each of its image's size. In `metadata.jsonl`, `source_image` is the image,\n"
+        "`overlay_file_name` the same with the colours of classes over it, `mean_confidence` of 1 at most.\n\n"
+        f"## Model (SHA-256)\n\n{files}\n## Classes\n\n{_classes(label_map, ignored=False)}"
+    )
+
+
+def _classes(label_map: LabelMap, *, ignored: bool = True) -> str:
     rows = "".join(f"| {one.id} | {one.name} |\n" for one in label_map.classes)
-    return f"| id | class |\n|---:|---|\n{rows}| {label_map.ignore} | ignore |\n"
+    last = f"| {label_map.ignore} | ignore |\n" if ignored else ""
+    return f"| id | class |\n|---:|---|\n{rows}{last}"
 
 
-def _front_matter(tasks: list[str], count: int) -> str:
+def _front_matter(tasks: list[str], count: int, tags: Sequence[str] = ("synthetic", "street-scenes")) -> str:
     sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
     size = next((name for limit, name in sizes if count < limit), "n>1M")
-    content = {"task_categories": tasks, "tags": ["synthetic", "street-scenes"], "size_categories": [size]}
+    content = {"task_categories": tasks, "tags": list(tags), "size_categories": [size]}
     return f"---\n{yaml.safe_dump(content, sort_keys=False)}---\n"
 
 

@@ -18,6 +18,7 @@ from clouds.engine.status import Failure, StageStatus, failures, format_duration
 from clouds.report import curves, pictures, provenance, summary
 from clouds.report.comparison import compare_predictions
 from clouds.report.gallery import exhibits
+from clouds.report.protocols import protocol_lines
 from clouds.report.repainted import repainted_images
 from clouds.report.results import css_color, dataset_scores, model_rows
 from clouds.report.samples import trace_items
@@ -92,6 +93,7 @@ def _scores(stages: Sequence[Stage], label_map: LabelMap | None) -> dict[str, An
         "models": [model.model for model in models],
         "header": header,
         "rows": rows,
+        "protocols": protocol_lines(model.results for model in models),
         "datasets": dataset_scores(models, label_map),
     }
 

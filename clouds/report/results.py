@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clouds.data.labels import LabelMap
-from clouds.report.tables import ModelScores, models_table, percent, protocol_note, signed
+from clouds.report.protocols import protocol_note
+from clouds.report.tables import ModelScores, models_table, percent, signed
 
 
 @dataclass(frozen=True)

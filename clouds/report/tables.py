@@ -8,6 +8,7 @@ from typing import Any
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import read_json
 from clouds.ops.confusion import Matrix, most_frequent_class, scores
+from clouds.report.protocols import protocol_lines
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,16 @@ def models_table(
 
 
 def class_table(results: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> str:
-    """Per-class IoU in percent as Markdown, a column per data set, with each data set's protocol."""
+    """Per-class IoU in percent as Markdown, a column per data set, and below it how the data sets were scored."""
     header = ["class", *results]
     rows = [[name, *(percent(result["iou"][name]) for result in results.values())] for name in class_names]
     for key, label in (("mean_iou", "mean IoU"), ("pixel_accuracy", "pixel accuracy")):
         rows.append([f"**{label}**", *(percent(result[key]) for result in results.values())])
-    notes = (f"- {name}: {protocol_note(result['protocol'])}{_constant(result)}\n" for name, result in results.items())
-    return f"{markdown(header, rows)}\n{''.join(notes)}"
+    notes = [
+        *protocol_lines([results]),
+        *(note for name, result in results.items() for note in _constant(name, result)),
+    ]
+    return markdown(header, rows) + "\n" + "".join(f"- {note}\n" for note in notes)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -106,16 +110,9 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def protocol_note(protocol: Mapping[str, Any]) -> str:
-    """How a data set was scored, in words."""
-    size = f"short edge {protocol['short_edge']}" if protocol["short_edge"] else "as stored"
-    failed = f", {protocol['failed']} failed" if protocol["failed"] else ""
-    return f"{protocol['images']} images{failed}, {size}, {protocol['windows']}, compared at {protocol['compared_at']}"
-
-
-def _constant(result: Mapping[str, Any]) -> str:
+def _constant(name: str, result: Mapping[str, Any]) -> list[str]:
     constant = result["most_frequent"]
-    return f"; {constant['class']} everywhere would score {percent(constant['mean_iou'])}" if constant else ""
+    return [f"{name}: {constant['class']} everywhere would score {percent(constant['mean_iou'])}"] if constant else []
 
 
 def _cells(model: ModelScores, datasets: Sequence[str]) -> list[str]:

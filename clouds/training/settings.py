@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from clouds.config import ConfigModel, Neutral
 from clouds.data.transforms import AugmentConfig
+from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_config import MaskLossConfig
 
 Positive = Annotated[int, Field(ge=1)]
@@ -70,7 +71,7 @@ class RareClassConfig(ConfigModel):
     """Draw another crop, up to `augment.crop_tries` times, while it has fewer pixels of the class."""
 
 
-class ValidationConfig(ConfigModel):
+class ValidationConfig(ProtocolConfig):
     """Mean IoU on labelled data sets in the course of a training; what is trained is the same with and without it."""
 
     data: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -79,8 +80,6 @@ class ValidationConfig(ConfigModel):
     """Steps from one to the next; the last step is always one."""
     images: Positive | None = None
     """Images of each data set, evenly spread over it; null: all."""
-    short_edge: Positive | None = None
-    """Images are resized to this shorter edge to be predicted; null: as they are. Compared at label size."""
     keep_best: bool = False
     """The training gives the weights with the best mean over the data sets, not the last ones."""
 

@@ -70,7 +70,7 @@ class SegmentationValidation:
     def _image_matrix(self, dataset: Dataset, index: int) -> Matrix:
         image_HWC, labels_HW = dataset.image(index), dataset.labels(index)
         autocast = self.runtime.accelerator.autocast
-        [(_, scores_KHW)] = predict_scores(self.model, [image_HWC], autocast, self.config.short_edge)
+        [(_, scores_KHW)] = predict_scores(self.model, [image_HWC], autocast, self.config)
         prediction_HW = scores_KHW.argmax(0).cpu().numpy()
         return confusion_matrix(prediction_HW, labels_HW, self.model.num_classes, self.ignore)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clouds.data.label_maps import Color
 from clouds.data.samples import Dataset
 from clouds.engine.runtime import Runtime
 from clouds.engine.seeding import item_seed
@@ -12,6 +13,7 @@ from clouds.engine.shard import Item, Shard
 from clouds.engine.work import ShardWork
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import save_segmenter
+from clouds.models.segmenter_folder import COLORS
 from clouds.training.draws import Draws, Source
 from clouds.training.loop import TrainingPlace
 from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
@@ -37,6 +39,7 @@ class TrainingWorker:
     config: TrainingConfig
     backbone_lr_multiplier: float
     class_names: Sequence[str]
+    class_colors: Sequence[Color]
     ignore: int
     run_seed: int
     max_failures: int
@@ -63,7 +66,8 @@ class TrainingWorker:
             validated=self.validated,
         )
         if work.writes:
-            save_segmenter(self.model, work.folder, self.class_names, {"stage": self.stage})
+            extra = {"stage": self.stage, COLORS: [list(color) for color in self.class_colors]}
+            save_segmenter(self.model, work.folder, self.class_names, extra)
         row = {"file_name": "model.safetensors", "id": shard.id, "steps": shard.size, "skipped": [*unread, *skipped]}
         work.record(Item(shard.id, shard.inputs), row, time.perf_counter() - begun)
 

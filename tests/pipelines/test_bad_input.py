@@ -193,7 +193,11 @@ def test_a_spoiled_item_is_recorded_and_retried_alone_once_it_is_mended(
         "images": 4,
         "failed": 0,
         "short_edge": None,
-        "windows": "whole image",
+        "size": None,
+        "window": None,
+        "stride": None,
+        "scales": [1.0],
+        "flip": False,
         "compared_at": "label resolution",
     }
     # the records of before stand as they were, and only the mended item was done
