@@ -28,16 +28,21 @@ def scores_json(matrix: Matrix, class_names: Sequence[str]) -> dict[str, Any]:
     found = scores(matrix)
     winner, constant = most_frequent_class(matrix)
     return {
-        "mean_iou": _number(found.mean_iou),
-        "mean_accuracy": _number(found.mean_accuracy),
-        "pixel_accuracy": _number(found.pixel_accuracy),
-        "frequency_weighted_iou": _number(found.frequency_weighted_iou),
-        "iou": {name: _number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
-        "accuracy": {name: _number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
+        "mean_iou": number(found.mean_iou),
+        "mean_accuracy": number(found.mean_accuracy),
+        "pixel_accuracy": number(found.pixel_accuracy),
+        "frequency_weighted_iou": number(found.frequency_weighted_iou),
+        "iou": {name: number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
+        "accuracy": {name: number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
         "most_frequent": None if winner < 0 else {"class": class_names[winner], "mean_iou": constant},
         "pixels": {name: int(count) for name, count in zip(class_names, matrix.sum(axis=1), strict=True)},
         "confusion": matrix.tolist(),
     }
+
+
+def number(value: float) -> float | None:
+    """A score as JSON holds it: null where it is NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def scores_of(artifacts: Sequence[Artifact]) -> list[ModelScores]:
@@ -136,10 +141,6 @@ def _gains(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> li
 def _gain_cells(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> list[str]:
     gains = _gains(first, last, datasets)
     return [signed(gain) for gain in (*gains, *([mean(gains)] if len(datasets) > 1 else []))]
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:

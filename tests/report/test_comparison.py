@@ -66,7 +66,7 @@ def test_what_cannot_be_shown_says_so(compared):
     (folder / "fog-000001.png").write_bytes((folder.with_name("night-00000") / "night-000000.png").read_bytes())
     first, second = compare_predictions(compared.stages, label_map(compared))["fog"]
     assert "no known image format" in first.problem and first.pictures == ()
-    assert "(60, 100), the truth (64, 128)" in second.problem
+    assert "fog-000001.png is 100x60 pixels (width x height), its image 128x64" in second.problem
 
 
 def test_a_shard_that_is_just_exchanged_is_passed_over(compared):
