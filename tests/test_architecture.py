@@ -153,11 +153,12 @@ print([name for name in {heavy} if name in sys.modules])
 # Raise this list on purpose: every flag is a promise to users.
 FLAGS = {
     "": {"--debug", "--version", "--install-completion", "--show-completion", "--help"},
-    "run": {"--set", "--until", "--force", "--help"},
+    "run": {"--set", "--until", "--force", "--save-predictions", "--format", "--json", "--help"},
     "plan": {"--set", "--help"},
     "status": {"--set", "--help"},
     "retry": {"--set", "--help"},
-    "report": {"--set", "--help"},
+    "report": {"--set", "--format", "--json", "--help"},
+    "compare": {"--format", "--json", "--help"},
     "tiny": {"--seed", "--help"},
     "demo": {"--size", "--run-dir", "--set", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
@@ -168,7 +169,7 @@ FLAGS = {
     "label": {"--set", "--force", "--help"},
     "refine": {"--set", "--force", "--help"},
     "selftrain": {"--set", "--force", "--help"},
-    "evaluate": {"--set", "--force", "--help"},
+    "evaluate": {"--set", "--force", "--save-predictions", "--format", "--json", "--help"},
 }
 
 

@@ -67,7 +67,8 @@ class DataTable(ConfigModel):
         for name, dataset in opened.items():
             if not dataset.labelled and not unlabelled:
                 raise UsageError(
-                    f"data set {name!r} has no labels ('data.sets.{name}.labels' is null)", "name its labels"
+                    f"data set {name!r} has no labels ('data.sets.{name}.labels' is null)",
+                    "name its labels; an evaluation with `save_predictions` needs none",
                 )
             if dataset.unmatched:
                 unknown = ", ".join(map(repr, dataset.unmatched))

@@ -22,6 +22,11 @@ class ModelScores:
         value = self.results.get(dataset, {}).get("mean_iou")
         return None if value is None else float(value)
 
+    def interval(self, dataset: str) -> str:
+        """Between which percentages the mean IoU of 95% of resamples lies, such as ` [42.0, 44.3]`; "" if unknown."""
+        low, high = self.results.get(dataset, {}).get("interval", {}).get("mean_iou", (None, None))
+        return "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+
 
 def scores_json(matrix: Matrix, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores of a confusion matrix, ready for JSON: shares in [0, 1], null where there is no ground truth."""
@@ -52,16 +57,17 @@ def scores_of(artifacts: Sequence[Artifact]) -> list[ModelScores]:
 
 
 def models_table(
-    models: Sequence[ModelScores], notes: Mapping[str, str] | None = None
+    models: Sequence[ModelScores], notes: Mapping[str, str] | None = None, *, intervals: bool = False
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows: mIoU in percent of each model on each data set and their mean.
 
     Where there are several models, a last column has the mean gain of each over the first, and a last row the gain of
-    the last over the first on each data set. `notes` say what a model is, by its name.
+    the last over the first on each data set. `notes` say what a model is, by its name; with `intervals` each data
+    set's mIoU is followed by its interval.
     """
     datasets = list(dict.fromkeys(name for model in models for name in model.results))
     header = ["model", *datasets, *(["mean"] if len(datasets) > 1 else [])]
-    rows = [[_named(model.model, notes or {}), *_cells(model, datasets)] for model in models]
+    rows = [[_named(model.model, notes or {}), *_cells(model, datasets, intervals)] for model in models]
     if len(models) > 1:
         header.append("gain")
         for model, row in zip(models, rows, strict=True):
@@ -74,8 +80,9 @@ def class_table(results: Mapping[str, Mapping[str, Any]], class_names: Sequence[
     """Per-class IoU in percent as Markdown, a column per data set, with each data set's protocol."""
     header = ["class", *results]
     rows = [[name, *(percent(result["iou"][name]) for result in results.values())] for name in class_names]
-    for key, label in (("mean_iou", "mean IoU"), ("pixel_accuracy", "pixel accuracy")):
-        rows.append([f"**{label}**", *(percent(result[key]) for result in results.values())])
+    scored = ModelScores("", results)
+    rows.append(["**mean IoU**", *(percent(scored.mean_iou(name)) + scored.interval(name) for name in results)])
+    rows += _more_rows(results)
     notes = (f"- {name}: {protocol_note(result['protocol'])}{_constant(result)}\n" for name, result in results.items())
     return f"{markdown(header, rows)}\n{''.join(notes)}"
 
@@ -118,15 +125,36 @@ def protocol_note(protocol: Mapping[str, Any]) -> str:
     return f"{protocol['images']} images{failed}, {size}, {protocol['windows']}, compared at {protocol['compared_at']}"
 
 
+def _more_rows(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The other scores over all classes, and the categories', where any data set has them."""
+    keys = {
+        "mean_boundary_iou": "mean boundary IoU",
+        "mean_category_iou": "mean category IoU",
+        "mean_accuracy": "mean accuracy",
+        "frequency_weighted_iou": "frequency-weighted IoU",
+        "pixel_accuracy": "pixel accuracy",
+    }
+    rows = [
+        [f"**{label}**", *(percent(result.get(key)) for result in results.values())]
+        for key, label in keys.items()
+        if any(key in result for result in results.values())
+    ]
+    categories = dict.fromkeys(name for result in results.values() for name in result.get("category_iou", ()))
+    return rows + [
+        [f"category {name}", *(percent(result.get("category_iou", {}).get(name)) for result in results.values())]
+        for name in categories
+    ]
+
+
 def _constant(result: Mapping[str, Any]) -> str:
     constant = result["most_frequent"]
     return f"; {constant['class']} everywhere would score {percent(constant['mean_iou'])}" if constant else ""
 
 
-def _cells(model: ModelScores, datasets: Sequence[str]) -> list[str]:
-    values = [model.mean_iou(name) for name in datasets]
-    overall = [percent(mean(values))] if len(datasets) > 1 else []
-    return [*(percent(value) for value in values), *overall]
+def _cells(model: ModelScores, datasets: Sequence[str], intervals: bool) -> list[str]:
+    values = {name: model.mean_iou(name) for name in datasets}
+    overall = [percent(mean(values.values()))] if len(datasets) > 1 else []
+    return [*(percent(value) + model.interval(name) * intervals for name, value in values.items()), *overall]
 
 
 def _named(name: str, notes: Mapping[str, str]) -> str:
