@@ -39,12 +39,14 @@ setup(
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={
         "test": [
+            "cityscapesscripts>=2.2",
             "datasets>=3.0",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "pytest>=8.0",
             "pytest-cov>=5.0",
             "ruff>=0.9",
+            "torchmetrics>=1.4",
             "types-PyYAML",
         ],
     },

@@ -35,9 +35,12 @@ def confusion_matrix(
     if not 0 < num_classes <= ignore <= 255:
         raise ValueError(f"{num_classes} classes and ignore = {ignore} do not fit into one byte")
     counts = pair_counts(_as_bytes("truth", target_HW), _as_bytes("prediction", prediction_HW))
-    _check_ids("truth", counts.sum(axis=1), num_classes, ignore)
-    _check_ids("prediction", counts.sum(axis=0), num_classes, ignore)
-    return np.concatenate([counts[:num_classes, :num_classes], counts[:num_classes, ignore, None]], axis=1)
+    known = [*range(num_classes), ignore]
+    matrix = counts[np.ix_(known, known)]
+    if matrix.sum() != target_HW.size:
+        _check_ids("truth", counts.sum(axis=1), num_classes, ignore)
+        _check_ids("prediction", counts.sum(axis=0), num_classes, ignore)
+    return matrix[:num_classes]
 
 
 def cells_of(matrix: Matrix) -> list[list[int]]:
@@ -153,10 +156,8 @@ def pair_counts(rows: NDArray[np.uint8], columns: NDArray[np.uint8]) -> Matrix:
     if np.count_nonzero(ends) * _SHORTEST_RUN > rows.size:
         return _histogram(rows, columns)
     places = np.flatnonzero(ends)
-    lengths = places + 1
-    lengths[1:] -= lengths[:-1].copy()
     # sums of float64 are exact up to 2^53 pixels
-    return _histogram(rows[places], columns[places], lengths).astype(np.int64)
+    return _histogram(rows[places], columns[places], np.diff(places, prepend=-1)).astype(np.int64)
 
 
 def _histogram(
