@@ -13,6 +13,7 @@ FloatArray = NDArray[np.float64]
 _BYTES = 256
 # with runs shorter than this, finding them takes longer than it saves
 _SHORTEST_RUN = 8
+_STRETCH = 1 << 18
 
 
 def confusion_matrix(
@@ -149,15 +150,27 @@ def pair_counts(rows: NDArray[np.uint8], columns: NDArray[np.uint8]) -> Matrix:
     bytes, many at a time, and a run is counted at once by its length, so that only the ends are looked at singly.
     """
     rows, columns = rows.ravel(), columns.ravel()
-    ends = np.empty(rows.size, dtype=np.bool_)
-    ends[-1:] = True
-    np.not_equal(rows[1:], rows[:-1], out=ends[:-1])
-    ends[:-1] |= columns[1:] != columns[:-1]
-    if np.count_nonzero(ends) * _SHORTEST_RUN > rows.size:
+    places = _run_ends(rows, columns)
+    if places is None:
         return _histogram(rows, columns)
-    places = np.flatnonzero(ends)
     # sums of float64 are exact up to 2^53 pixels
     return _histogram(rows[places], columns[places], np.diff(places, prepend=-1)).astype(np.int64)
+
+
+def _run_ends(rows: NDArray[np.uint8], columns: NDArray[np.uint8]) -> NDArray[np.intp] | None:
+    """The last places of runs of one pair; None where runs are too short to be worth it, or there is nothing."""
+    if not rows.size:
+        return None
+    found = []
+    # a stretch at a time: what is compared stays in the cache
+    for start in range(0, rows.size - 1, _STRETCH):
+        stretch = slice(start, start + _STRETCH + 1)
+        ends = rows[stretch][1:] != rows[stretch][:-1]
+        ends |= columns[stretch][1:] != columns[stretch][:-1]
+        if np.count_nonzero(ends) * _SHORTEST_RUN > ends.size:
+            return None
+        found.append(np.flatnonzero(ends) + start)
+    return np.concatenate([*found, [rows.size - 1]])
 
 
 def _histogram(

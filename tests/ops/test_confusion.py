@@ -147,6 +147,14 @@ def test_groups_that_do_not_hold_every_class_once_are_refused():
             merged(np.zeros((2, 3), dtype=np.int64), groups)
 
 
+@pytest.mark.parametrize("stretch", [1, 2, 7, 8, 119, 120, 121])
+def test_runs_go_on_from_stretch_to_stretch(monkeypatch, stretch):
+    prediction_HW, target_HW = (one.repeat(60, axis=1) for one in random_pair(1, 3, (6, 2)))
+    expected = confusion_matrix(prediction_HW, target_HW, 3)
+    monkeypatch.setattr("clouds.ops.confusion._STRETCH", stretch)
+    np.testing.assert_array_equal(confusion_matrix(prediction_HW, target_HW, 3), expected)
+
+
 def test_an_empty_image_counts_nothing():
     assert confusion_matrix(np.zeros((0, 4), np.uint8), np.zeros((0, 4), np.uint8), 3).sum() == 0
 
