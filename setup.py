@@ -45,6 +45,7 @@ setup(
         "tensorboard": ["tensorboard>=2.15"],
         "wandb": ["wandb>=0.17"],
         "test": [
+            "cityscapesscripts>=2.2",
             "datasets>=3.0",
             "hypothesis>=6.100",
             "mypy>=1.10",
@@ -54,6 +55,7 @@ setup(
             "pytest-cov>=5.0",
             "ruff>=0.9",
             "tensorboard>=2.15",
+            "torchmetrics>=1.4",
             "types-PyYAML",
             "webdataset>=0.2.100",
         ],

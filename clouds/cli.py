@@ -35,6 +35,29 @@ class DemoSize(str, Enum):
     MEDIUM = "medium"
 
 
+class TableFormat(str, Enum):
+    """How a table of scores is printed."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "md"
+    JSON = "json"
+
+
+class SavedAs(str, Enum):
+    """In which form predictions are written."""
+
+    LABELS = "labels"
+    CITYSCAPES = "cityscapes"
+    ACDC = "acdc"
+
+
+Format = Annotated[TableFormat, typer.Option("--format", help="How the table of scores is printed.")]
+Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+SavePredictions = Annotated[
+    SavedAs | None,
+    typer.Option("--save-predictions", help="Write every prediction: the run's ids, or as a benchmark's server wants."),
+]
+
 _DEMOS = {DemoSize.SMALL: "demo", DemoSize.MEDIUM: "demo_medium"}
 
 
@@ -60,10 +83,14 @@ def run(
     set_: Overrides = [],  # noqa: B006
     until: Annotated[str, typer.Option("--until", help="Stop after this stage.")] = "",
     force: Force = [],  # noqa: B006
+    save_predictions: SavePredictions = None,
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
 ) -> None:
     """Do everything a config describes; what is done already is not done again."""
-    assembly = _assemble(config, set_)
-    _execute(assembly, assembly.until(until) if until else list(assembly.stages), force)
+    assembly = _assemble(config, _saving(set_, save_predictions))
+    stages = assembly.until(until) if until else list(assembly.stages)
+    _execute(assembly, stages, force, form=_form(format_, json))
 
 
 @app.command()
@@ -90,11 +117,42 @@ def retry(config: Config, set_: Overrides = []) -> None:  # noqa: B006
 
 
 @app.command()
-def report(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def evaluate(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    force: Force = [],  # noqa: B006
+    save_predictions: SavePredictions = None,
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
+    """Score the segmenters on labelled data sets. Brings the stage up to date, with what it needs."""
+    assembly = _assemble(config, _saving(set_, save_predictions))
+    _execute(assembly, assembly.needed_for("evaluate"), force, form=_form(format_, json))
+
+
+@app.command()
+def report(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Write the report of a run from what is there, and print its table."""
     from clouds.commands import write_report
 
-    write_report(_assemble(config, set_))
+    write_report(_assemble(config, set_), _form(format_, json))
+
+
+@app.command()
+def compare(
+    configs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, such as of several seeds: as CONFIG.")],
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
+    """Say what the models of several runs scored: mean and spread over the runs, for each model and data set."""
+    from clouds.commands import print_comparison
+
+    print_comparison([_assemble(config, []) for config in configs], _form(format_, json))
 
 
 @app.command()
@@ -264,7 +322,6 @@ for _kind, _does in {
     "label": "Label the generated images with the segmenter.",
     "refine": "Refine the labels with segment-anything.",
     "selftrain": "Train on source, repainted and refined generated images.",
-    "evaluate": "Score the segmenters on labelled data sets.",
 }.items():
     _stage_command(_kind, _does)
 
@@ -293,14 +350,26 @@ def _assemble(config: str, overrides: list[str]) -> "Assembly":
     return assemble(config, overrides)
 
 
-def _execute(assembly: "Assembly", stages: "list[Stage]", force: list[str], *, retry: bool = False) -> None:
+def _execute(
+    assembly: "Assembly", stages: "list[Stage]", force: list[str], *, retry: bool = False, form: str = "terminal"
+) -> None:
     from clouds.commands import execute
 
     forced = {stage.name for name in force for stage in assembly.find(name)}
     unused = forced - {stage.name for stage in stages}
     if unused:
         raise UsageError(f"--force {', '.join(sorted(unused))}: this command does not reach that stage")
-    execute(assembly, stages, forced, retry=retry)
+    execute(assembly, stages, forced, retry=retry, form=form)
+
+
+def _form(chosen: TableFormat, json: bool) -> str:
+    if json and chosen == TableFormat.MARKDOWN:
+        raise UsageError("--json and --format md contradict each other", "leave out one of them")
+    return (TableFormat.JSON if json else chosen).value
+
+
+def _saving(overrides: list[str], form: SavedAs | None) -> list[str]:
+    return overrides if form is None else [*overrides, f"evaluate.save_predictions={form.value}"]
 
 
 def _fail(message: str, status: int) -> None:

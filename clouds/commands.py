@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +25,10 @@ from clouds.engine.status import failures, format_duration, stage_status
 from clouds.errors import CloudsError, UsageError
 from clouds.report.data_check import data_check
 from clouds.report.html import write_html
-from clouds.report.protocols import protocol_lines
+from clouds.report.printed import JSON, TERMINAL, scores_text
+from clouds.report.runs import runs_text
 from clouds.report.summary import model_notes
-from clouds.report.tables import models_table, scores_of, terminal
+from clouds.report.tables import ModelScores, scores_of, terminal
 
 if TYPE_CHECKING:
     from clouds.export.run import Options
@@ -33,10 +36,12 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES = 5
 
 
-def execute(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> None:
+def execute(
+    assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool, form: str = TERMINAL
+) -> None:
     """Bring stages up to date, then write the report and print the table."""
     if bring_up_to_date(assembly, stages, force, retry=retry):
-        write_report(assembly)
+        write_report(assembly, form)
 
 
 def bring_up_to_date(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> bool:
@@ -116,18 +121,23 @@ def print_status(assembly: Assembly) -> None:
         typer.echo("`clouds retry` takes up the failed items")
 
 
-def write_report(assembly: Assembly) -> None:
-    """Write the HTML report and print the table of scores and the report's path."""
+def write_report(assembly: Assembly, form: str = TERMINAL) -> None:
+    """Write the HTML report and print the table of scores in a format, and the report's path.
+
+    Only a terminal's reader wants both: what Markdown or JSON is printed for takes the table alone.
+    """
     current = current_stages(assembly.stages)
     models = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
-    if models:
-        header, rows = models_table(models, model_notes(assembly.stages))
-        typer.echo(f"\nmIoU in percent\n\n{terminal(header, rows)}")
-        for line in protocol_lines(model.results for model in models):
-            typer.echo(line)
-        typer.echo()
+    if models or form == JSON:
+        text = scores_text(models, model_notes(assembly.stages), form, terminal_width())
+        typer.echo(f"\n{text}" if form == TERMINAL else text, nl=form == TERMINAL)
     path = write_html(assembly.config, assembly.stages, current)
-    typer.echo(f"report: {path}")
+    typer.echo(f"report: {path}", err=form != TERMINAL)
+
+
+def terminal_width() -> int | None:
+    """Characters in a line of the terminal that is written to; None where it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def export_folder(folder: Path, format_: str, out: Path, options: "Options") -> None:
@@ -209,3 +219,17 @@ def hand_over(assembly: Assembly, package: Stage, *, install: bool) -> None:
     else:
         run_folder = shlex.quote(str(assembly.config.folder))
         typer.echo(f"to put it in place of the weights that ship: clouds pretrain {run_folder} --install")
+
+
+def print_comparison(assemblies: Sequence[Assembly], form: str) -> None:
+    """Print the mean and the spread over runs of what is scored in them."""
+    scores: dict[str, list[ModelScores]] = {}
+    for assembly in assemblies:
+        folder, current = assembly.config.folder, current_stages(assembly.stages)
+        found = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
+        if not found:
+            raise UsageError(f"run {folder}: no model has been scored yet", "bring it up to date with `clouds run`")
+        if str(folder) in scores:
+            raise UsageError(f"run {folder} is given twice", "leave it out once: it would count for two")
+        scores[str(folder)] = found
+    typer.echo(runs_text(scores, form, terminal_width()), nl=False)

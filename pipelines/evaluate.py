@@ -4,28 +4,33 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from clouds.config import Neutral
-from clouds.data.images import write_labels
 from clouds.data.labels import LabelMap
 from clouds.data.samples import Dataset
+from clouds.data.submission import RUN_IDS, Form, PredictionFiles
+from clouds.engine.archive import write_zip
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic, write_json
 from clouds.engine.shard import Item, Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import InputError
+from clouds.models.given import GivenSegmenter
 from clouds.models.protocol import ProtocolConfig
-from clouds.ops.confusion import cells_of, confusion_matrix, matrix_from_cells
 from clouds.report.comparison import PREDICTION
-from clouds.report.tables import class_table, scores_json
+from clouds.report.scoring import ScoringConfig, count, score
+from clouds.report.tables import class_table
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
+
+SAVED = "saved_file_name"
+"""The key under which a row names the file of a prediction that was asked for."""
 
 
 class EvaluateConfig(ProtocolConfig):
@@ -33,11 +38,80 @@ class EvaluateConfig(ProtocolConfig):
 
     # the list of shards says which; a data set more leaves the scores of the others as they are
     data: Neutral[tuple[str, ...]]
-    """Labelled data sets by name."""
+    """Labelled data sets by name; unlabelled ones, too, where their predictions are saved."""
     keep_predictions: Annotated[int, Field(ge=0)] = 3
-    """Predictions to keep of each data set, those of its first images: the report shows them beside the truth."""
+    """Predictions of each data set that the report shows beside the truth: those of its first images."""
+    save_predictions: Literal[False] | Form = False
+    """Write every prediction: labels (the run's ids), or what the servers of cityscapes or acdc take, with an archive
+    for each data set."""
+    scoring: ScoringConfig = ScoringConfig()
+    """What is counted."""
     batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
     """Images per forward pass; views or windows, where the protocol has several."""
+
+
+class ScoredModel(Protocol):
+    """A segmenter to be scored, made by a stage of this run or given."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def needs(self) -> Sequence[Stage]: ...
+
+    def identity(self) -> Mapping[str, str]:
+        """What tells it from others, beyond the stages it needs."""
+
+    def stamp(self) -> str:
+        """What changes when its weights do."""
+
+
+@dataclass(frozen=True)
+class MadeModel:
+    """The segmenter a stage of this run makes."""
+
+    stage: Stage
+
+    @property
+    def name(self) -> str:
+        return self.stage.name
+
+    @property
+    def folder(self) -> Path:
+        return self.stage.artifact.shard_folder("model")
+
+    @property
+    def needs(self) -> Sequence[Stage]:
+        return (self.stage,)
+
+    def identity(self) -> Mapping[str, str]:
+        return {}
+
+    def stamp(self) -> str:
+        return self.stage.artifact.stamp()
+
+
+@dataclass(frozen=True)
+class GivenModel:
+    """A segmenter that is there already."""
+
+    given: GivenSegmenter
+    needs: Sequence[Stage] = ()
+
+    @property
+    def name(self) -> str:
+        return self.given.name
+
+    @property
+    def folder(self) -> Path:
+        return self.given.folder
+
+    def identity(self) -> Mapping[str, str]:
+        return self.given.identity()
+
+    def stamp(self) -> str:
+        return digest(self.identity().values())
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -47,14 +121,16 @@ class Evaluate:
 
     artifact: Artifact
     config: EvaluateConfig
-    model: Stage
+    model: ScoredModel
     datasets: Mapping[str, Dataset]
     label_map: LabelMap
     shard_items: int
     precision: str
+    files: PredictionFiles | None = None
+    """How every prediction is saved; None: none is but for the report."""
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     unit: ClassVar[str] = "image"
     collective: ClassVar[bool] = False
 
@@ -64,11 +140,12 @@ class Evaluate:
 
     @property
     def needs(self) -> Sequence[Stage]:
-        return (self.model,)
+        return self.model.needs
 
     def identity(self) -> Mapping[str, Any]:
         return {
             "classes": self.label_map.describe(),
+            "model": self.model.identity(),
             "precision": self.precision,
             "shard_items": self.shard_items,
         }
@@ -88,8 +165,7 @@ class Evaluate:
         from clouds.models.inference import predict_scores
         from clouds.models.segmenter_files import load_segmenter
 
-        folder = self.model.artifact.shard_folder("model")
-        segmenter, _ = load_segmenter(folder, runtime.device, expect_classes=self.label_map.names)
+        segmenter, _ = load_segmenter(self.model.folder, runtime.device, expect_classes=self.label_map.names)
 
         def work_on(shard: Shard, work: ShardWork) -> None:
             name, _, number = shard.id.rpartition("-")
@@ -110,11 +186,15 @@ class Evaluate:
         return work_on
 
     def finish(self) -> None:
-        results = {name: scores_json(self._matrix(name), self.label_map.names) for name in self.datasets}
+        scoring = self.config.scoring
+        results = {name: score(self.artifact, self._shards(name), self.label_map, scoring) for name in self.datasets}
         for name, result in results.items():
             result["protocol"] = self._protocol(name)
         write_json(self.artifact.folder / "scores.json", {"model": self.model.name, "results": results})
         write_atomic(self.artifact.folder / "scores.md", class_table(results, self.label_map.names))
+        if self.files is not None and self.files.uploaded:
+            for name in self.datasets:
+                write_zip(self.artifact.folder / f"{name}.{self.files.form}.zip", self._saved(name))
 
     def _items(self, dataset: Dataset, indices: range) -> list[Item]:
         made_from = self._made_from(dataset)
@@ -122,33 +202,32 @@ class Evaluate:
 
     def _made_from(self, dataset: Dataset) -> str:
         """What stamps every score of a data set: the model, and how the data set is read."""
-        return digest([self.model.artifact.stamp(), json.dumps(dataset.identity(), sort_keys=True)])
+        return digest([self.model.stamp(), json.dumps(dataset.identity(), sort_keys=True)])
 
     def _row(self, item: Item, dataset: Dataset, prediction_HW: np.ndarray, folder: Path) -> Row | Exception:
+        row: Row = {"id": item.id, "dataset": dataset.name}
         try:
-            labels_HW = dataset.labels(item.payload)
+            if dataset.labelled:
+                row |= count(prediction_HW, dataset.labels(item.payload), self.label_map, self.config.scoring)
         except InputError as error:
-            return error
-        matrix = confusion_matrix(prediction_HW, labels_HW, self.label_map.num_classes, self.label_map.ignore)
-        row: Row = {"id": item.id, "dataset": dataset.name, "cells": cells_of(matrix)}
+            return InputError(f"data set {dataset.name!r}, {item.id}: {error.message}", error.mend)
+        if self.files is not None:
+            row[SAVED] = self.files.write(folder, item.id, prediction_HW)
         if item.payload < self.config.keep_predictions:
-            row[PREDICTION] = f"{item.id}.png"
-            write_labels(folder / row[PREDICTION], prediction_HW)
+            row[PREDICTION] = RUN_IDS.write(folder, item.id, prediction_HW)
         return row
 
-    def _matrix(self, name: str) -> np.ndarray:
-        """The confusion matrix of a data set: the sum of its images' counts."""
-        classes = self.label_map.num_classes
-        total = np.zeros((classes, classes + 1), dtype=np.int64)
-        for shard in self.artifact.shard_ids():
-            if shard.rpartition("-")[0] == name:
-                for row in self.artifact.rows(shard):
-                    total += matrix_from_cells(row["cells"], classes)
-        return total
+    def _saved(self, name: str) -> Iterable[tuple[str, Path]]:
+        """The files saved of a data set, by their names for the server."""
+        for shard in self._shards(name):
+            for row in self.artifact.rows(shard):
+                yield Path(row[SAVED]).name, self.artifact.shard_folder(shard) / row[SAVED]
+
+    def _shards(self, name: str) -> list[str]:
+        return [shard for shard in self.artifact.shard_ids() if shard.rpartition("-")[0] == name]
 
     def _protocol(self, name: str) -> dict[str, Any]:
-        shards = [shard for shard in self.artifact.shard_ids() if shard.rpartition("-")[0] == name]
-        summaries = [summary for shard in shards if (summary := self.artifact.summary(shard)) is not None]
+        summaries = [summary for shard in self._shards(name) if (summary := self.artifact.summary(shard)) is not None]
         return {
             "images": sum(summary.done for summary in summaries),
             "failed": sum(summary.failed for summary in summaries),

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from clouds.data.labels import LabelMap
+from clouds.data.submission import PredictionFiles
 from clouds.data.table import DataTable
 from clouds.engine.artifact import Artifact
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
 from clouds.models.generation import GenerateConfig
+from clouds.models.given import GivenSegmenter
 from clouds.models.weights import HashCache, user_hash_cache
-from pipelines.evaluate import Evaluate, EvaluateConfig
+from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, ScoredModel
 from pipelines.generate import Generate
 from pipelines.label import Label, LabelConfig
 from pipelines.refine import Refine, RefineConfig
@@ -100,15 +103,34 @@ class Parts:
             kind=kind,
         )
 
-    def evaluate(self, name: str, config: EvaluateConfig, model: Stage) -> Evaluate:
-        tested = self.data.open_all(config.data)
+    def evaluate(self, name: str, config: EvaluateConfig, model: ScoredModel) -> Evaluate:
+        tested = self.data.open_all(config.data, unlabelled=config.save_predictions is not False)
+        files = None
+        if config.save_predictions:
+            files = PredictionFiles.of(config.save_predictions, self.label_map)
+            for set_name, dataset in tested.items():
+                files.check(set_name, dataset.ids)
         return Evaluate(
-            self.artifact(name), config, model, tested, self.label_map, self.run.shard_items, precision=self._precision
+            self.artifact(name),
+            config,
+            model,
+            tested,
+            self.label_map,
+            self.run.shard_items,
+            precision=self._precision,
+            files=files,
         )
+
+    def given(self, name: str, folder: Path) -> GivenModel:
+        return GivenModel(GivenSegmenter(name, folder, self.hashes))
 
     def scored(self, models: Sequence[Stage], config: EvaluateConfig) -> list[Stage]:
         """Each model, followed by its evaluation."""
-        return [stage for model in models for stage in (model, self.evaluate(f"evaluate-{model.name}", config, model))]
+        return [
+            stage
+            for model in models
+            for stage in (model, self.evaluate(f"evaluate-{model.name}", config, MadeModel(model)))
+        ]
 
     @property
     def _precision(self) -> str:

@@ -158,11 +158,12 @@ print([name for name in {heavy} if name in sys.modules])
 # Raise this list on purpose: every flag is a promise to users.
 FLAGS = {
     "": {"--debug", "--version", "--install-completion", "--show-completion", "--help"},
-    "run": {"--set", "--until", "--force", "--help"},
+    "run": {"--set", "--until", "--force", "--save-predictions", "--format", "--json", "--help"},
     "plan": {"--set", "--help"},
     "status": {"--set", "--help"},
     "retry": {"--set", "--help"},
-    "report": {"--set", "--help"},
+    "report": {"--set", "--format", "--json", "--help"},
+    "compare": {"--format", "--json", "--help"},
     "export": {
         *("--format", "--out", "--split", "--val-share", "--things", "--shard-mb", "--link"),
         *("--workers", "--force", "--help"),
@@ -183,7 +184,7 @@ FLAGS = {
     "label": {"--set", "--force", "--help"},
     "refine": {"--set", "--force", "--help"},
     "selftrain": {"--set", "--force", "--help"},
-    "evaluate": {"--set", "--force", "--help"},
+    "evaluate": {"--set", "--force", "--save-predictions", "--format", "--json", "--help"},
 }
 
 

@@ -65,16 +65,17 @@ class DataTable(ConfigModel):
             config = config.model_copy(update={"root": self.root})
         return open_dataset(name, config, self.label_map())
 
-    def open_all(self, names: Iterable[str]) -> dict[str, Dataset]:
-        """The labelled data sets of these names, in this order; says which of their classes the run does not know.
+    def open_all(self, names: Iterable[str], *, unlabelled: bool = False) -> dict[str, Dataset]:
+        """The data sets of these names, in this order; says which of their classes the run does not know.
 
-        Raises `UsageError` for one without labels, and as `open` does.
+        Raises `UsageError` for one without labels, unless `unlabelled` allows for it, and as `open` does.
         """
         opened = {name: self.open(name) for name in names}
         for name, dataset in opened.items():
-            if not dataset.labelled:
+            if not dataset.labelled and not unlabelled:
                 raise UsageError(
-                    f"data set {name!r} has no labels (see 'data.sets.{name}')", "name its labels, or a labelled split"
+                    f"data set {name!r} has no labels (see 'data.sets.{name}')",
+                    "name its labels, or a labelled split; an evaluation with `save_predictions` needs none",
                 )
             if dataset.unmatched:
                 unknown = ", ".join(map(repr, dataset.unmatched))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,8 @@ from clouds.report.tables import scores_of
 
 PREDICTION = "prediction_file_name"
 """The key under which a row of an evaluated image names the file of its prediction."""
+
+_REMAKE = "make it anew with `--force`, naming the stage that evaluates"
 
 Ids_HW = NDArray[np.integer[Any]]
 
@@ -58,25 +61,47 @@ def compare_predictions(stages: Sequence[Stage], label_map: LabelMap | None) -> 
 def _compare(dataset: Dataset, id_: str, artifacts: Sequence[Artifact], label_map: LabelMap) -> Comparison:
     try:
         index = list(dataset.ids).index(id_)
-        image_HWC, truth_HW = dataset.image(index), dataset.labels(index)
-        pictures = [
-            photo(shrink_image(image_HWC), f"Image {id_} of {dataset.name}", "Image"),
-            _drawn(truth_HW, label_map, "Truth", "Truth"),
-        ]
-        for model, predicted_HW in _predictions(dataset.name, id_, artifacts):
-            said = f"{model}, right on {_right(predicted_HW, truth_HW, label_map.ignore):.0%}"
-            pictures.append(_drawn(predicted_HW, label_map, f"Prediction of {said} of pixels", said))
+        image_HWC = dataset.image(index)
+        truth_HW = dataset.labels(index) if dataset.labelled else None
+        pictures = [photo(shrink_image(image_HWC), f"Image {id_} of {dataset.name}", "Image")]
+        if truth_HW is not None:
+            pictures.append(_drawn(truth_HW, label_map, "Truth", "Truth"))
+        for model, path in _predictions(dataset.name, id_, artifacts):
+            predicted_HW = read_prediction(path, image_HWC.shape[:2], label_map)
+            right = "" if truth_HW is None else f", right on {_right(predicted_HW, truth_HW, label_map.ignore):.0%}"
+            of_pixels = " of pixels" if right else ""
+            what = f"Prediction of {model}{right}{of_pixels}"
+            pictures.append(_drawn(predicted_HW, label_map, what, f"{model}{right}"))
     except (InputError, ValueError) as error:
         return Comparison(id_, (), str(error))
     return Comparison(id_, tuple(pictures))
 
 
-def _predictions(dataset: str, id_: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[str, Ids_HW]]:
-    """What each model that kept a prediction of an image predicts, with the model's name."""
+def read_prediction(path: Path, size: tuple[int, int], label_map: LabelMap) -> Ids_HW:
+    """Integer [H, W] ids of the run. Raises `InputError` for a file of another size or with ids of no class."""
+    predicted_HW = read_labels(path)
+    if predicted_HW.shape != size:
+        raise InputError(
+            f"prediction {path} is {predicted_HW.shape[1]}x{predicted_HW.shape[0]} pixels (width x height), "
+            f"its image {size[1]}x{size[0]}",
+            _REMAKE,
+        )
+    strange = sorted({int(id_) for id_ in np.unique(predicted_HW)} - {*range(label_map.num_classes), label_map.ignore})
+    if strange:
+        raise InputError(
+            f"prediction {path} holds ids that are no class: {strange[:5]}; classes are 0 to "
+            f"{label_map.num_classes - 1}, {label_map.ignore} is ignored",
+            _REMAKE,
+        )
+    return predicted_HW
+
+
+def _predictions(dataset: str, id_: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[str, Path]]:
+    """The file of each model's prediction of an image, where it kept one, with the model's name."""
     for artifact in artifacts:
         for shard, kept, file_name in _kept(artifact, dataset):
             if kept == id_:
-                yield scores_of([artifact])[0].model, read_labels(artifact.shard_folder(shard) / file_name)
+                yield scores_of([artifact])[0].model, artifact.shard_folder(shard) / file_name
 
 
 def _kept(artifact: Artifact, dataset: str) -> list[tuple[str, str, str]]:
@@ -89,8 +114,6 @@ def _kept(artifact: Artifact, dataset: str) -> list[tuple[str, str, str]]:
 
 def _right(prediction_HW: Ids_HW, truth_HW: Ids_HW, ignore: int) -> float:
     """The share of pixels with a truth that are predicted as what they are."""
-    if prediction_HW.shape != truth_HW.shape:
-        raise InputError(f"the prediction has size {prediction_HW.shape}, the truth {truth_HW.shape}")
     known_HW = truth_HW != ignore
     return float(np.mean(prediction_HW[known_HW] == truth_HW[known_HW])) if known_HW.any() else 0.0
 

@@ -23,22 +23,32 @@ class ModelScores:
         value = self.results.get(dataset, {}).get("mean_iou")
         return None if value is None else float(value)
 
+    def interval(self, dataset: str) -> str:
+        """Between which percentages the mean IoU of 95% of resamples lies, such as ` [42.0, 44.3]`; "" if unknown."""
+        low, high = self.results.get(dataset, {}).get("interval", {}).get("mean_iou", (None, None))
+        return "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+
 
 def scores_json(matrix: Matrix, class_names: Sequence[str]) -> dict[str, Any]:
     """The scores of a confusion matrix, ready for JSON: shares in [0, 1], null where there is no ground truth."""
     found = scores(matrix)
     winner, constant = most_frequent_class(matrix)
     return {
-        "mean_iou": _number(found.mean_iou),
-        "mean_accuracy": _number(found.mean_accuracy),
-        "pixel_accuracy": _number(found.pixel_accuracy),
-        "frequency_weighted_iou": _number(found.frequency_weighted_iou),
-        "iou": {name: _number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
-        "accuracy": {name: _number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
+        "mean_iou": number(found.mean_iou),
+        "mean_accuracy": number(found.mean_accuracy),
+        "pixel_accuracy": number(found.pixel_accuracy),
+        "frequency_weighted_iou": number(found.frequency_weighted_iou),
+        "iou": {name: number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
+        "accuracy": {name: number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
         "most_frequent": None if winner < 0 else {"class": class_names[winner], "mean_iou": constant},
         "pixels": {name: int(count) for name, count in zip(class_names, matrix.sum(axis=1), strict=True)},
         "confusion": matrix.tolist(),
     }
+
+
+def number(value: float) -> float | None:
+    """A score as JSON holds it: null where it is NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def scores_of(artifacts: Sequence[Artifact]) -> list[ModelScores]:
@@ -48,16 +58,17 @@ def scores_of(artifacts: Sequence[Artifact]) -> list[ModelScores]:
 
 
 def models_table(
-    models: Sequence[ModelScores], notes: Mapping[str, str] | None = None
+    models: Sequence[ModelScores], notes: Mapping[str, str] | None = None, *, intervals: bool = False
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows: mIoU in percent of each model on each data set and their mean.
 
     Where there are several models, a last column has the mean gain of each over the first, and a last row the gain of
-    the last over the first on each data set. `notes` say what a model is, by its name.
+    the last over the first on each data set. `notes` say what a model is, by its name; with `intervals` each data
+    set's mIoU is followed by its interval.
     """
     datasets = list(dict.fromkeys(name for model in models for name in model.results))
     header = ["model", *datasets, *(["mean"] if len(datasets) > 1 else [])]
-    rows = [[_named(model.model, notes or {}), *_cells(model, datasets)] for model in models]
+    rows = [[_named(model.model, notes or {}), *_cells(model, datasets, intervals)] for model in models]
     if len(models) > 1:
         header.append("gain")
         for model, row in zip(models, rows, strict=True):
@@ -70,8 +81,9 @@ def class_table(results: Mapping[str, Mapping[str, Any]], class_names: Sequence[
     """Per-class IoU in percent as Markdown, a column per data set, and below it how the data sets were scored."""
     header = ["class", *results]
     rows = [[name, *(percent(result["iou"][name]) for result in results.values())] for name in class_names]
-    for key, label in (("mean_iou", "mean IoU"), ("pixel_accuracy", "pixel accuracy")):
-        rows.append([f"**{label}**", *(percent(result[key]) for result in results.values())])
+    scored = ModelScores("", results)
+    rows.append(["**mean IoU**", *(percent(scored.mean_iou(name)) + scored.interval(name) for name in results)])
+    rows += _more_rows(results)
     notes = [
         *protocol_lines([results]),
         *(note for name, result in results.items() for note in _constant(name, result)),
@@ -110,15 +122,36 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def _more_rows(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The other scores over all classes, and the categories', where any data set has them."""
+    keys = {
+        "mean_boundary_iou": "mean boundary IoU",
+        "mean_category_iou": "mean category IoU",
+        "mean_accuracy": "mean accuracy",
+        "frequency_weighted_iou": "frequency-weighted IoU",
+        "pixel_accuracy": "pixel accuracy",
+    }
+    rows = [
+        [f"**{label}**", *(percent(result.get(key)) for result in results.values())]
+        for key, label in keys.items()
+        if any(key in result for result in results.values())
+    ]
+    categories = dict.fromkeys(name for result in results.values() for name in result.get("category_iou", ()))
+    return rows + [
+        [f"category {name}", *(percent(result.get("category_iou", {}).get(name)) for result in results.values())]
+        for name in categories
+    ]
+
+
 def _constant(name: str, result: Mapping[str, Any]) -> list[str]:
     constant = result["most_frequent"]
     return [f"{name}: {constant['class']} everywhere would score {percent(constant['mean_iou'])}"] if constant else []
 
 
-def _cells(model: ModelScores, datasets: Sequence[str]) -> list[str]:
-    values = [model.mean_iou(name) for name in datasets]
-    overall = [percent(mean(values))] if len(datasets) > 1 else []
-    return [*(percent(value) for value in values), *overall]
+def _cells(model: ModelScores, datasets: Sequence[str], intervals: bool) -> list[str]:
+    values = {name: model.mean_iou(name) for name in datasets}
+    overall = [percent(mean(values.values()))] if len(datasets) > 1 else []
+    return [*(percent(value) + model.interval(name) * intervals for name, value in values.items()), *overall]
 
 
 def _named(name: str, notes: Mapping[str, str]) -> str:
@@ -133,10 +166,6 @@ def _gains(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> li
 def _gain_cells(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> list[str]:
     gains = _gains(first, last, datasets)
     return [signed(gain) for gain in (*gains, *([mean(gains)] if len(datasets) > 1 else []))]
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:

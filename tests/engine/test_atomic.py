@@ -1,9 +1,11 @@
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from clouds.engine.archive import write_zip
 from clouds.engine.atomic import publish_folder, read_json, subfolders, write_atomic, write_json
 
 
@@ -86,3 +88,20 @@ def test_subfolders_are_sorted_and_leave_out_files_and_hidden_ones(tmp_path: Pat
     (tmp_path / "file").touch()
     assert list(subfolders(tmp_path)) == ["a", "b"]
     assert list(subfolders(tmp_path / "missing")) == []
+
+
+def test_an_archive_is_whole_or_not_there_and_its_bytes_are_those_of_its_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name * 3)
+    files = [(f"{name}.txt", tmp_path / name) for name in ("a", "b")]
+    write_zip(tmp_path / "one.zip", files)
+    first = (tmp_path / "one.zip").read_bytes()
+    os.utime(tmp_path / "a", (1, 1))
+    write_zip(tmp_path / "one.zip", files)
+    assert (tmp_path / "one.zip").read_bytes() == first
+    with pytest.raises(FileNotFoundError):
+        write_zip(tmp_path / "one.zip", [*files, ("c.txt", tmp_path / "c")])
+    assert (tmp_path / "one.zip").read_bytes() == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "one.zip"]
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.testzip() is None and archive.read("b.txt") == b"bbb"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clouds.ops.confusion import confusion_matrix, most_frequent_class, scores
+from clouds.ops.confusion import confusion_matrix, merged, most_frequent_class, scores
 
 IGNORE = 255
 
@@ -105,16 +105,58 @@ def test_impossible_sizes_are_refused():
         scores(np.zeros((3, 5), dtype=np.int64))
 
 
-def test_torchmetrics_agrees():
-    functional = pytest.importorskip("torchmetrics.functional.classification")
-    import torch
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 60), st.integers(1, 9))
+def test_runs_of_any_length_count_as_single_pixels_do(seed, height, width, run):
+    shape = (height, -(-width // run))
+    prediction_HW, target_HW = (one.repeat(run, axis=1)[:, :width] for one in random_pair(seed, 4, shape))
+    matrix = confusion_matrix(prediction_HW, target_HW, 4)
+    for true in range(4):
+        predicted = prediction_HW[target_HW == true]
+        assert matrix[true].tolist() == [(predicted == k).sum() for k in (0, 1, 2, 3, IGNORE)]
 
-    prediction_HW, target_HW = random_pair(5, 6, shape=(40, 50))
-    prediction_HW[prediction_HW == IGNORE] = 0
-    theirs = functional.multiclass_confusion_matrix(
-        torch.from_numpy(prediction_HW).long(), torch.from_numpy(target_HW).long(), 6, ignore_index=IGNORE
+
+@given(st.integers(0, 10_000), st.integers(1, 20))
+def test_all_pixels_with_truth_are_counted_once_and_renumbering_moves_cells_only(seed, classes):
+    prediction_HW, target_HW = random_pair(seed, classes)
+    matrix = confusion_matrix(prediction_HW, target_HW, classes)
+    assert matrix.sum() == (target_HW != IGNORE).sum()
+    order = np.random.default_rng(seed).permutation(classes)
+    renumber = np.full(256, IGNORE, np.uint8)
+    renumber[:classes] = order
+    renumbered = confusion_matrix(renumber[prediction_HW], renumber[target_HW], classes)
+    np.testing.assert_array_equal(renumbered[order][:, [*order, classes]], matrix)
+    assert scores(renumbered).mean_iou == pytest.approx(scores(matrix).mean_iou, nan_ok=True)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 12))
+def test_groups_of_classes_count_as_if_they_had_been_one_class(seed, classes):
+    prediction_HW, target_HW = random_pair(seed, classes)
+    group_of = np.random.default_rng(seed).permutation(np.arange(classes) % 3)
+    groups = [np.flatnonzero(group_of == group).tolist() for group in range(min(3, classes))]
+    table = np.full(256, IGNORE, np.uint8)
+    table[:classes] = group_of
+    np.testing.assert_array_equal(
+        merged(confusion_matrix(prediction_HW, target_HW, classes), groups),
+        confusion_matrix(table[prediction_HW], table[target_HW], len(groups)),
     )
-    np.testing.assert_array_equal(confusion_matrix(prediction_HW, target_HW, 6)[:, :6], theirs.numpy())
+
+
+def test_groups_that_do_not_hold_every_class_once_are_refused():
+    for groups in ([[0]], [[0, 1], [1]], [[0, 1, 2]]):
+        with pytest.raises(ValueError, match="each of 2 classes once"):
+            merged(np.zeros((2, 3), dtype=np.int64), groups)
+
+
+@pytest.mark.parametrize("stretch", [1, 2, 7, 8, 119, 120, 121])
+def test_runs_go_on_from_stretch_to_stretch(monkeypatch, stretch):
+    prediction_HW, target_HW = (one.repeat(60, axis=1) for one in random_pair(1, 3, (6, 2)))
+    expected = confusion_matrix(prediction_HW, target_HW, 3)
+    monkeypatch.setattr("clouds.ops.confusion._STRETCH", stretch)
+    np.testing.assert_array_equal(confusion_matrix(prediction_HW, target_HW, 3), expected)
+
+
+def test_an_empty_image_counts_nothing():
+    assert confusion_matrix(np.zeros((0, 4), np.uint8), np.zeros((0, 4), np.uint8), 3).sum() == 0
 
 
 def test_the_most_frequent_class_everywhere_scores_its_share_over_the_classes_there_are():

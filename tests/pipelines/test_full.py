@@ -139,6 +139,8 @@ def test_the_same_command_does_nothing_and_changes_nothing(copy_of_finished: Pat
         ("selftrain.rare_classes={min_pixels: 20}", {"selftrain-1", "evaluate-selftrain-1"}),
         ("evaluate.short_edge=24", SCORES),
         ("evaluate.keep_predictions=0", SCORES),
+        ("evaluate.save_predictions=labels", SCORES),
+        ("evaluate.scoring.resamples=0", SCORES),
         (
             "generate.prompts.balance=[place]",
             {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"},

@@ -2,10 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
 from made_runs import finished_run, log_training, open_run, predict, score, stage_of
 
-from clouds.report.comparison import compare_predictions
+from clouds.data.images import write_labels
+from clouds.data.labels import LabelMap
+from clouds.errors import InputError
+from clouds.report.comparison import compare_predictions, read_prediction
 from clouds.report.html import write_html
 
 
@@ -66,7 +70,17 @@ def test_what_cannot_be_shown_says_so(compared):
     (folder / "fog-000001.png").write_bytes((folder.with_name("night-00000") / "night-000000.png").read_bytes())
     first, second = compare_predictions(compared.stages, label_map(compared))["fog"]
     assert "no known image format" in first.problem and first.pictures == ()
-    assert "(60, 100), the truth (64, 128)" in second.problem
+    assert "fog-000001.png is 100x60 pixels (width x height), its image 128x64" in second.problem
+
+
+def test_a_prediction_with_ids_of_no_class_is_named_with_them(tmp_path):
+    ids_HW = np.array([[0, 10, 255, 11, 200]], np.uint8)
+    write_labels(tmp_path / "a.png", ids_HW)
+    classes = LabelMap.of("street11")
+    with pytest.raises(InputError, match=r"a\.png holds ids that are no class: \[11, 200\]; classes are 0 to 10"):
+        read_prediction(tmp_path / "a.png", (1, 5), classes)
+    write_labels(tmp_path / "a.png", ids_HW[:, :3])
+    assert read_prediction(tmp_path / "a.png", (1, 3), classes).tolist() == [[0, 10, 255]]
 
 
 def test_a_shard_that_is_just_exchanged_is_passed_over(compared):

@@ -1,0 +1,101 @@
+"""The scores of several runs, such as of several seeds, as one: mean and spread. It reads no file."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clouds.errors import UsageError
+from clouds.report.printed import JSON, MARKDOWN, folded
+from clouds.report.tables import ModelScores, markdown, mean
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What one model scored on one data set, or on average over them, in several runs: shares in [0, 1] by run."""
+
+    values: Mapping[str, float]
+
+    @property
+    def mean(self) -> float | None:
+        """None where no run scored it."""
+        return mean(self.values.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation of a sample; None of fewer than two values."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+    def text(self, runs: int) -> str:
+        """Percentages such as `43.1 ± 0.8`; fewer runs than there are, in brackets."""
+        if self.mean is None:
+            return "-"
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        count = "" if len(self.values) == runs else f" ({len(self.values)})"
+        return f"{100 * self.mean:.1f}{spread}{count}"
+
+
+def runs_text(scores: Mapping[str, Sequence[ModelScores]], form: str, width: int | None) -> str:
+    """The scores of runs, by run, in a format; the means over data sets are each run's own, and spread over runs.
+
+    Raises `UsageError` where runs were scored on other classes or by another protocol, so that a mean means nothing.
+    """
+    _check_alike(scores)
+    models = list(dict.fromkeys(model.model for found in scores.values() for model in found))
+    datasets = list(dict.fromkeys(name for found in scores.values() for model in found for name in model.results))
+    spreads = {model: _spreads(scores, model, datasets) for model in models}
+    if form == JSON:
+        return json.dumps(_json(scores, spreads), indent=1, ensure_ascii=False) + "\n"
+    # with one data set its column is the mean
+    shown = [*datasets, "mean"] if len(datasets) > 1 else datasets
+    rows = [[model, *(spreads[model][name].text(len(scores)) for name in shown)] for model in models]
+    title = f"mIoU in percent, mean ± standard deviation over {len(scores)} runs"
+    table = markdown(["model", *shown], rows) if form == MARKDOWN else folded(["model", *shown], rows, width)
+    return f"{title}\n\n{table}"
+
+
+def _spreads(scores: Mapping[str, Sequence[ModelScores]], name: str, datasets: Sequence[str]) -> dict[str, Spread]:
+    by_run = {run: model for run, found in scores.items() for model in found if model.model == name}
+    spreads = {dataset: _known({run: model.mean_iou(dataset) for run, model in by_run.items()}) for dataset in datasets}
+    # the mean over other data sets than those of the rest is another number
+    whole = {run: model for run, model in by_run.items() if all(model.mean_iou(one) is not None for one in datasets)}
+    overall = {run: mean(model.mean_iou(dataset) for dataset in datasets) for run, model in whole.items()}
+    return {**spreads, "mean": _known(overall)}
+
+
+def _known(values: Mapping[str, float | None]) -> Spread:
+    return Spread({run: value for run, value in values.items() if value is not None})
+
+
+def _json(scores: Mapping[str, Sequence[ModelScores]], spreads: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
+    results = [(name, result) for found in scores.values() for model in found for name, result in model.results.items()]
+    return {
+        "runs": list(scores),
+        "models": {
+            model: {
+                name: {"mean": one.mean, "deviation": one.deviation, "values": dict(one.values)}
+                for name, one in found.items()
+            }
+            for model, found in spreads.items()
+        },
+        "protocols": {name: result["protocol"] for name, result in results},
+    }
+
+
+def _check_alike(scores: Mapping[str, Sequence[ModelScores]]) -> None:
+    """The images, how they were shown and the classes must agree: they are what a data set's score is of."""
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    for run, found in scores.items():
+        for model in found:
+            for name, result in model.results.items():
+                told = {key: value for key, value in result["protocol"].items() if key != "failed"}
+                told["classes"] = list(result["iou"])
+                other, before = first.setdefault(name, (run, told))
+                differing = [key for key in told.keys() | before.keys() if told.get(key) != before.get(key)]
+                if differing:
+                    what = ", ".join(sorted(differing))
+                    raise UsageError(
+                        f"data set {name!r} was scored differently in {other} and {run}: {what}",
+                        "compare runs whose `data` and `evaluate` are the same",
+                    )

@@ -1,0 +1,115 @@
+"""From predictions to counts that an image's row keeps, and from a data set's rows to its scores. It predicts nothing.
+
+Rows are read one after the other: memory holds sums, and the counts of a few images at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from clouds.config import ConfigModel
+from clouds.data.cityscapes import categories
+from clouds.data.labels import LabelMap
+from clouds.engine.artifact import Artifact
+from clouds.errors import InputError
+from clouds.ops.bootstrap import MeanIouBootstrap
+from clouds.ops.boundary import RATIO, boundary_counts, boundary_iou
+from clouds.ops.confusion import Matrix, cells_of, class_counts, confusion_matrix, matrix_from_cells, merged, scores
+from clouds.report.tables import number, scores_json
+
+Row = dict[str, Any]
+Ids_HW = NDArray[np.integer[Any]]
+
+# images whose counts are held at a time; a part of how the bootstrap draws, so no setting
+_CHUNK = 256
+_LEVEL = 0.95
+
+
+class ScoringConfig(ConfigModel):
+    """What is counted beside the confusion matrix, and how sure its mean IoU is."""
+
+    boundary_ratio: Annotated[float, Field(gt=0, lt=1)] | None = RATIO
+    """Width of the regions of boundary IoU as a share of the image's diagonal; null: it is not counted."""
+    resamples: Annotated[int, Field(ge=0)] = 1000
+    """How often images are drawn anew for the 95% interval of the mean IoU; 0: there is none."""
+    seed: int = 0
+    """From which they are drawn: the same draws for every model on a data set."""
+
+
+def count(prediction_HW: Ids_HW, labels_HW: Ids_HW, label_map: LabelMap, config: ScoringConfig) -> Row:
+    """What one image adds to its data set's scores, as cells that are not zero.
+
+    Raises `InputError` where sizes differ or an id is no class.
+    """
+    classes, ignore = label_map.num_classes, label_map.ignore
+    try:
+        row = {"cells": cells_of(confusion_matrix(prediction_HW, labels_HW, classes, ignore))}
+    except ValueError as error:
+        raise InputError(str(error), "mend the labels, or take the image out of the data set") from error
+    if config.boundary_ratio is not None:
+        row["boundary"] = cells_of(boundary_counts(prediction_HW, labels_HW, classes, ignore, config.boundary_ratio))
+    return row
+
+
+def score(artifact: Artifact, shards: Sequence[str], label_map: LabelMap, config: ScoringConfig) -> dict[str, Any]:
+    """The scores of the images in these shards, ready for JSON: shares in [0, 1], null without ground truth."""
+    classes = label_map.num_classes
+    images = sum("cells" in row for row in _rows(artifact, shards))
+    matrix, edges = np.zeros((classes, classes + 1), np.int64), np.zeros((3, classes), np.int64)
+    bootstrap = MeanIouBootstrap(images, classes, config.resamples, config.seed)
+    counted = (row for row in _rows(artifact, shards) if "cells" in row)
+    for rows in _chunks(counted):
+        matrices = [matrix_from_cells(row["cells"], classes) for row in rows]
+        matrix += sum(matrices)
+        edges += sum(_edges(row.get("boundary", ()), classes) for row in rows)
+        bootstrap.add(np.stack([class_counts(one) for one in matrices]))
+    result = scores_json(matrix, label_map.names)
+    if config.boundary_ratio is not None:
+        result |= _boundary_json(edges, label_map.names, config.boundary_ratio)
+    result |= _category_json(matrix, label_map)
+    # one image drawn again and again is always itself
+    if config.resamples and images > 1:
+        result["interval"] = _interval_json(bootstrap, config)
+    return result
+
+
+def _rows(artifact: Artifact, shards: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    for shard in shards:
+        yield from artifact.rows(shard)
+
+
+def _chunks(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield chunk
+
+
+def _edges(cells: Iterable[Sequence[int]], classes: int) -> Matrix:
+    counts = np.zeros((3, classes), np.int64)
+    for row, column, pixels in cells:
+        counts[row, column] = pixels
+    return counts
+
+
+def _boundary_json(edges: Matrix, names: Sequence[str], ratio: float) -> dict[str, Any]:
+    iou_K, mean_iou = boundary_iou(edges)
+    by_class = {name: number(value) for name, value in zip(names, iou_K, strict=True)}
+    return {"mean_boundary_iou": number(mean_iou), "boundary_iou": by_class, "boundary_ratio": ratio}
+
+
+def _category_json(matrix: Matrix, label_map: LabelMap) -> dict[str, Any]:
+    groups = categories(label_map)
+    if groups is None:
+        return {}
+    found = scores(merged(matrix, list(groups.values())))
+    by_category = {name: number(value) for name, value in zip(groups, found.iou_K, strict=True)}
+    return {"mean_category_iou": number(found.mean_iou), "category_iou": by_category}
+
+
+def _interval_json(bootstrap: MeanIouBootstrap, config: ScoringConfig) -> dict[str, Any]:
+    low, high = bootstrap.interval(_LEVEL)
+    how = {"level": _LEVEL, "over": "images", "resamples": config.resamples, "seed": config.seed}
+    return {"mean_iou": [number(low), number(high)], **how}

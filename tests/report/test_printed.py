@@ -1,0 +1,128 @@
+"""Tables as commands print them: every format, every width, and several runs as one."""
+
+import json
+
+import pytest
+
+from clouds.errors import UsageError
+from clouds.report.printed import folded, scores_text
+from clouds.report.runs import runs_text
+from clouds.report.tables import ModelScores
+
+PROTOCOL = {"images": 3, "failed": 0, "short_edge": None, "windows": "whole image", "compared_at": "label resolution"}
+HOW = {"level": 0.95, "over": "images", "resamples": 1000, "seed": 0}
+
+
+def model(name: str, interval: bool = True, **scores: float | None) -> ModelScores:
+    results = {}
+    for dataset, value in scores.items():
+        results[dataset] = {"mean_iou": value, "iou": {"sky": value}, "confusion": [[1]], "protocol": PROTOCOL}
+        if interval and value is not None:
+            results[dataset]["interval"] = {"mean_iou": [value - 0.011, value + 0.012], **HOW}
+    return ModelScores(name, results)
+
+
+MODELS = [model("train", fog=0.2, night=0.4), model("selftrain-1", fog=0.3, night=None)]
+
+
+def test_markdown_tells_intervals_and_protocols():
+    lines = scores_text(MODELS, {"train": "source only"}, "md", width=20).splitlines()
+    assert lines[0] == "mIoU in percent, with the 95% interval of 1000 resamples of the images"
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert cells[0] == ["model", "fog", "night", "mean", "gain"]
+    assert cells[2:] == [
+        ["train, source only", "20.0 [18.9, 21.2]", "40.0 [38.9, 41.2]", "30.0", "-"],
+        ["selftrain-1", "30.0 [28.9, 31.2]", "-", "30.0", "+10.0"],
+        ["gain", "+10.0", "-", "+10.0", ""],
+    ]
+    # the two models were scored alike, so each data set's protocol stands there once
+    how = "3 images, as stored, whole image, compared at label resolution"
+    assert lines[-3:] == ["", f"- fog: {how}", f"- night: {how}"]
+
+
+def test_json_tells_all_but_counts_of_pixels():
+    content = json.loads(scores_text(MODELS, {"train": "source only"}, "json", None))
+    first, second = content["models"]
+    assert (first["model"], first["note"], second["note"]) == ("train", "source only", "")
+    assert first["mean_iou"] == pytest.approx(0.3)
+    fog = first["results"]["fog"]
+    assert fog["interval"]["mean_iou"] == pytest.approx([0.189, 0.212])
+    assert fog["protocol"] == PROTOCOL and "confusion" not in fog
+    assert json.loads(scores_text([], {}, "json", None)) == {"models": []}
+
+
+def test_a_terminal_gets_no_intervals():
+    text = scores_text(MODELS, {}, "terminal", None)
+    assert "[" not in text and text.startswith("mIoU in percent\n\nmodel ")
+
+
+def test_scores_of_before_there_were_intervals_are_shown_as_well():
+    assert "[" not in scores_text([model("train", interval=False, fog=0.2)], {}, "md", None)
+
+
+HEADER = ["model", *(f"set-{number}" for number in range(7)), "mean"]
+ROWS = [["train, source only", *(f"{number}.0" for number in range(8))], ["gain", *("+1.0" for _ in range(8))]]
+
+
+@pytest.mark.parametrize("width", [12, 16, 20, 30, 50, 79, 80, 200])
+def test_a_table_fits_the_terminal_and_loses_no_column(width):
+    text = folded(HEADER, ROWS, width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= max(width, 8 + 2 + 5)
+    heads = [line.split()[1:] for line in lines if line.startswith("model")]
+    assert [name for head in heads for name in head] == HEADER[1:]
+    gains = [cell for line in lines if line.startswith("gain") for cell in line.split()[1:]]
+    assert gains == ROWS[1][1:]
+    assert all(("train, source only" in line) or width < 29 for line in lines if line.startswith("train"))
+
+
+def test_a_table_that_fits_is_one_table():
+    assert folded(HEADER, ROWS, 200) == folded(HEADER, ROWS, None)
+    assert folded(HEADER, ROWS, None).count("model") == 1
+
+
+RUNS = {
+    "a": [model("train", fog=0.2, night=0.4)],
+    "b": [model("train", fog=0.3, night=0.5), model("adapt", fog=0.5, night=None)],
+}
+
+
+def test_several_runs_are_a_mean_and_a_spread():
+    text = runs_text(RUNS, "terminal", None)
+    assert text.splitlines()[0] == "mIoU in percent, mean ± standard deviation over 2 runs"
+    rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in text.splitlines()[2:]}
+    assert [cell.strip() for cell in rows["train"].split("  ")] == ["25.0 ± 7.1", "45.0 ± 7.1", "35.0 ± 7.1"]
+    # what one run alone scored has no spread; a mean over fewer data sets would be another number
+    assert rows["adapt"].split() == ["50.0", "(1)", "-", "-"]
+    assert "| train | 25.0 ± 7.1 |" in runs_text(RUNS, "md", None)
+
+
+def test_the_spread_of_means_is_that_of_each_runs_own_mean():
+    runs = {"a": [model("train", fog=0.2, night=0.4)], "b": [model("train", fog=0.4, night=0.2)]}
+    found = json.loads(runs_text(runs, "json", None))["models"]["train"]
+    assert found["fog"]["deviation"] == pytest.approx(0.2 / 2**0.5)
+    assert found["mean"]["mean"] == pytest.approx(0.3)
+    assert found["mean"]["deviation"] == pytest.approx(0, abs=1e-12)
+
+
+def test_one_run_has_no_spread_and_one_data_set_no_mean():
+    assert runs_text({"a": [model("train", fog=0.2)]}, "md", None).splitlines()[2:] == [
+        "| model |  fog |",
+        "| ----- | ---: |",
+        "| train | 20.0 |",
+    ]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), [("short_edge", 512, "short_edge"), ("images", 4, "images")])
+def test_runs_scored_by_other_protocols_are_no_sample(key, value, told):
+    other = model("train", fog=0.2)
+    other.results["fog"]["protocol"] = {**PROTOCOL, key: value}  # type: ignore[index]
+    with pytest.raises(UsageError, match=f"'fog' was scored differently in a and b: {told}"):
+        runs_text({"a": [model("train", fog=0.2)], "b": [other]}, "md", None)
+
+
+def test_runs_of_other_classes_are_no_sample():
+    other = model("train", fog=0.2)
+    other.results["fog"]["iou"] = {"sky": 0.1, "car": 0.3}  # type: ignore[index]
+    with pytest.raises(UsageError, match="differently in a and b: classes"):
+        runs_text({"a": [model("train", fog=0.2)], "b": [other]}, "md", None)
