@@ -9,7 +9,8 @@ from mask_models import PerfectMasks, ScriptedMasks, WildMasks
 
 from clouds.ops.components import connected_components
 from clouds.ops.prompts import prompts_for
-from clouds.ops.refinement import RefinementSettings, published, refine_labels
+from clouds.ops.refinement import PseudoLabel, refine_all, refine_labels
+from clouds.ops.refinement_settings import PRESETS, RefinementSettings, published
 
 IGNORE = 255
 EVERYTHING = RefinementSettings(min_area=0.0, min_agreement=0.0, passes=1)
