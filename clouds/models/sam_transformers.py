@@ -1,6 +1,7 @@
 """transformers' SAM, SAM-HQ and SAM 2 as `PromptableModel`s. It does not know where their weights come from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, Sam2Model, SamHQModel, SamModel
 
 from clouds.errors import CloudsError
+from clouds.models.quiet import silence_libraries
 from clouds.models.sam_frame import Frame
 from clouds.models.sam_promptable import PromptableModel, PromptBatch
 
@@ -84,21 +86,23 @@ class TransformersSam2:
 
 def load_transformers_sam(folder: Path, device: torch.device) -> PromptableModel:
     """The model of a folder that `save_pretrained` wrote, float32. Raises CloudsError for one that holds no such."""
+    silence_libraries()
     kind = _kind(folder)
     known = _CLASSES[kind]
     try:
         model, report = known.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            # told below, by name
+            ignore_mismatched_sizes=True,
         )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CloudsError(f"SAM weights {folder} cannot be loaded as {known.__name__}: {reason}", _MEND) from error
-    lacking = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    strange = [] if kind in _WITH_MORE else sorted(report["unexpected_keys"])
-    if lacking or strange:
-        told = f"missing: {', '.join(lacking[:5])}" if lacking else f"not known: {', '.join(strange[:5])}"
-        count = len(lacking) or len(strange)
-        raise CloudsError(f"SAM weights {folder} do not fit its config.json; {told} ({count} in all)", _MEND)
+    _check_report(folder, report, more=kind in _WITH_MORE)
     adapters: dict[type[PreTrainedModel], Any] = {
         SamModel: TransformersSam,
         SamHQModel: TransformersSamHQ,
@@ -110,6 +114,18 @@ def load_transformers_sam(folder: Path, device: torch.device) -> PromptableModel
 
 
 _MEND = "give a folder that transformers' SamModel, SamHQModel or Sam2Model wrote with save_pretrained, or their hub id"
+
+
+def _check_report(folder: Path, report: Mapping[str, Any], more: bool) -> None:
+    """Raise CloudsError where tensors are missing, of another shape or, unless there may be `more`, not known."""
+    faults = {
+        "missing": sorted(report["missing_keys"]),
+        "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
+        "not known": [] if more else sorted(report["unexpected_keys"]),
+    }
+    told = [f"{kind}: {', '.join(names[:5])} ({len(names)} in all)" for kind, names in faults.items() if names]
+    if told:
+        raise CloudsError(f"SAM weights {folder} do not fit its config.json; {'; '.join(told)}", _MEND)
 
 
 def _kind(folder: Path) -> str:

@@ -5,7 +5,13 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from transformers import Sam2Config, Sam2Model, SamConfig, SamHQConfig, SamHQModel, SamModel
 
 _PROMPTS = {"hidden_size": 32, "image_size": 64, "patch_size": 8, "mask_input_channels": 4}
-_DECODER = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 4, "num_hidden_layers": 1, "iou_head_hidden_dim": 16}
+_DECODER = {
+    "hidden_size": 32,
+    "mlp_dim": 32,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 1,
+    "iou_head_hidden_dim": 16,
+}
 _VIT = {
     "hidden_size": 16,
     "output_channels": 32,
@@ -64,7 +70,8 @@ def mobile_sam_state(encoder):
     grid = (64, 64)
     prompts = PromptEncoder(channels, grid, (1024, 1024), 16)
     decoder = MaskDecoder(
-        transformer_dim=channels, transformer=TwoWayTransformer(depth=1, embedding_dim=channels, num_heads=8, mlp_dim=32)
+        transformer_dim=channels,
+        transformer=TwoWayTransformer(depth=1, embedding_dim=channels, num_heads=8, mlp_dim=32),
     )
     parts = {"prompt_encoder": prompts, "mask_decoder": decoder}
     state = {f"{part}.{name}": t for part, module in parts.items() for name, t in module.state_dict().items()}
