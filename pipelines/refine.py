@@ -1,6 +1,7 @@
 """The stage `refine`: a segment-anything sharpens the pseudo-labels. It does not train anything."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,13 +108,16 @@ class Refine:
         return work_on
 
     def finish(self) -> None:
-        rows = [row for shard in self.artifact.shard_ids() for row in self.artifact.rows(shard)]
-        untouched = sum(row["prompted"] == 0 for row in rows)
+        count, sam = Counter[str](), "a SAM"
+        for shard in self.artifact.shard_ids():
+            for row in self.artifact.rows(shard):
+                sam = row["sam"]["name"]
+                count.update(images=1, untouched=row["prompted"] == 0)
+                count.update({name: row[name] for name in ("accepted", "rejected")})
         what = (
-            f"the pseudo-labels of {self.labels.name}, refined with {rows[0]['sam']['name'] if rows else 'a SAM'} "
-            f"({Path(self.config.sam.weights).name}); {sum(row['accepted'] for row in rows)} masks accepted, "
-            f"{sum(row['rejected'] for row in rows)} rejected; in {untouched} of {len(rows)} images no component was "
-            "large enough to ask about"
+            f"the pseudo-labels of {self.labels.name}, refined with {sam} ({Path(self.config.sam.weights).name}); "
+            f"{count['accepted']} masks accepted, {count['rejected']} rejected; in {count['untouched']} of "
+            f"{count['images']} images no component was large enough to ask about"
         )
         write_atomic(self.artifact.folder / "README.md", labels_card(self.artifact, self.label_map, what))
 
