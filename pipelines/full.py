@@ -100,7 +100,7 @@ def build(config: Config) -> list[Stage]:
     stages.append(generate)
     for number in range(1, config.rounds + 1):
         label = parts.label(f"label-{number}", config.label, generate, model)
-        refine = parts.refine(f"refine-{number}", config.refine, generate, label)
+        refine = parts.refine(f"refine-{number}", config.refine, generate, label, again=config.rounds > 1)
         name = f"selftrain-{number}"
         model = parts.selftrain(name, config.selftrain, model, labelled=(generate, refine), repainted=repainted)
         stages += [label, refine, *parts.scored([model], config.evaluate)]

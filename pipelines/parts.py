@@ -63,7 +63,8 @@ class Parts:
     def label(self, name: str, config: LabelConfig, images: Stage, teacher: Stage) -> Stage:
         return Label(self.artifact(name), config, images, teacher, self.label_map, precision=self._precision)
 
-    def refine(self, name: str, config: RefineConfig, images: Stage, labels: Stage) -> Stage:
+    def refine(self, name: str, config: RefineConfig, images: Stage, labels: Stage, *, again: bool = False) -> Stage:
+        """`again`: whether other rounds refine labels of the same images."""
         return Refine(
             self.artifact(name),
             config,
@@ -73,6 +74,7 @@ class Parts:
             self.run.seed,
             self.hashes,
             precision=self._precision,
+            again=again,
         )
 
     def selftrain(

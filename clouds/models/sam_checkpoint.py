@@ -1,7 +1,7 @@
 """segment-anything's `Sam`, built to fit a checkpoint: every size is read from the shapes of its own tensors.
 
-So the official ViT-B, ViT-L and ViT-H and any smaller one load through the same door. It does not know what the model
-is used for.
+So the official ViT-B, ViT-L and ViT-H, any smaller one, and MobileSAM load through the same door. It does not know what
+the model is used for.
 """
 
 import pickle
@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,9 +18,19 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 from clouds.errors import CloudsError
+from clouds.models import mobile_sam
 from clouds.models.sam_sizes import DECODER_HEADS, SamSizes
 
-OFFICIAL_WEIGHTS = ("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth")
+OFFICIAL_WEIGHTS = ("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth", "mobile_sam.pt")
+OFFICIAL_WIDTHS = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}
+"""The official image encoders by their channels."""
+
+_OTHER_FAMILIES = (
+    ("mask_decoder.hf_token.weight", "SAM-HQ's own", "syscv-community/sam-hq-vit-base"),
+    ("image_encoder.trunk.", "SAM 2's own", "facebook/sam2.1-hiera-large"),
+    ("vision_encoder.", "transformers'", "facebook/sam-vit-base"),
+)
+"""How keys of checkpoints that are no `Sam`'s begin, whose they are, and a hub id where such a model is found."""
 _FIRST_GAIN = 3.0
 _FIRST_SCALE = 0.3
 
@@ -28,14 +39,13 @@ Shapes = Mapping[str, Sequence[int]]
 
 def sam_sizes(shapes: Shapes) -> SamSizes:
     """The sizes of the `Sam` whose state dict has these tensor shapes. Raises KeyError for the first one it lacks."""
-    encoder, decoder = "image_encoder.", "mask_decoder."
+    encoder = "image_encoder."
     encoder_dim, _, patch_size, _ = shapes[f"{encoder}patch_embed.proj.weight"]
     grid_size = shapes[f"{encoder}pos_embed"][1]
     depth = _count(shapes, rf"{encoder}blocks\.(\d+)\.")
     positions = [shapes[f"{encoder}blocks.{block}.attn.rel_pos_h"] for block in range(depth)]
     # relative positions of n tokens along a side are 2n - 1: a block that sees the whole grid is a global one
     spans = [(length + 1) // 2 for length, _ in positions]
-    masks, prompt_dim = shapes[f"{decoder}mask_tokens.weight"]
     return SamSizes(
         image_size=grid_size * patch_size,
         patch_size=patch_size,
@@ -45,13 +55,7 @@ def sam_sizes(shapes: Shapes) -> SamSizes:
         encoder_mlp_ratio=shapes[f"{encoder}blocks.0.mlp.lin1.weight"][0] / encoder_dim,
         global_blocks=tuple(block for block, span in enumerate(spans) if span == grid_size),
         window_size=_window(spans, grid_size),
-        prompt_dim=prompt_dim,
-        mask_channels=shapes["prompt_encoder.mask_downscaling.3.weight"][0],
-        decoder_depth=_count(shapes, rf"{decoder}transformer\.layers\.(\d+)\."),
-        decoder_mlp_dim=shapes[f"{decoder}transformer.layers.0.mlp.lin1.weight"][0],
-        masks_per_prompt=masks - 1,
-        quality_depth=_count(shapes, rf"{decoder}iou_prediction_head\.layers\.(\d+)\."),
-        quality_dim=shapes[f"{decoder}iou_prediction_head.layers.0.weight"][0],
+        **_decoder_sizes(shapes),
     )
 
 
@@ -61,6 +65,16 @@ def build_sam(sizes: SamSizes) -> Sam:
         parts = _parts(sizes)
     # outside the block: the pixel mean and spread are no part of a checkpoint and need their values
     return Sam(*parts).eval()
+
+
+def build_mobile_sam(shapes: Shapes) -> Sam:
+    """As `build_sam` a MobileSAM whose published weights have these shapes; its image encoder lies on the CPU."""
+    # the encoder's tables of positions are no part of a checkpoint and need their values
+    encoder = mobile_sam.build_mobile_encoder(shapes)
+    sizes = SamSizes(image_size=mobile_sam.SIDE, patch_size=mobile_sam.STRIDE, **_decoder_sizes(shapes))
+    with torch.device("meta"):
+        _, prompts, decoder = _parts(sizes)
+    return Sam(encoder, prompts, decoder).eval()
 
 
 def new_sam(sizes: SamSizes, seed: int) -> Sam:
@@ -91,20 +105,45 @@ def save_sam(sam: Sam, path: Path) -> None:
 def load_sam(path: Path) -> Sam:
     """The `Sam` of a checkpoint (an official `.pth` or a `.safetensors` with the same keys), on the CPU.
 
-    Float32, in evaluation mode, without gradients. Raises CloudsError for a file that is missing, unreadable or holds
-    something else.
+    Float32, in evaluation mode, without gradients; its keys tell whether it is a MobileSAM. Raises CloudsError for a
+    file that is missing, unreadable or holds something else.
     """
     state = _read(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    mobile = mobile_sam.MARK in shapes
     try:
-        sam = build_sam(sam_sizes(shapes))
+        sam = build_mobile_sam(shapes) if mobile else build_sam(sam_sizes(shapes))
     except KeyError as error:
-        raise _unfit(path, f"it has no {error.args[0]}") from error
+        raise _unfit(path, f"it has no {error.args[0]}", shapes) from error
     except (ValueError, IndexError, AssertionError, RuntimeError) as error:
-        raise _unfit(path, f"its tensor shapes make no Sam: {error}") from error
+        raise _unfit(path, f"its tensor shapes make no Sam: {error}", shapes) from error
+    if mobile:
+        renamed = {mobile_sam.our_name(name): tensor for name, tensor in state.items()}
+        state = {own: tensor for own, tensor in renamed.items() if own is not None}
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     _check_fit(path, {name: tuple(tensor.shape) for name, tensor in sam.state_dict().items()}, shapes)
-    sam.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
+    sam.load_state_dict({name: _as_float(tensor) for name, tensor in state.items()}, assign=True)
     return sam.requires_grad_(False)
+
+
+def _as_float(tensor: Tensor) -> Tensor:
+    # a batch norm counts its batches
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _decoder_sizes(shapes: Shapes) -> dict[str, int]:
+    """What `SamSizes` says of prompts and mask decoder, which are alike in every `Sam`."""
+    decoder = "mask_decoder."
+    masks, prompt_dim = shapes[f"{decoder}mask_tokens.weight"]
+    return {
+        "prompt_dim": prompt_dim,
+        "mask_channels": shapes["prompt_encoder.mask_downscaling.3.weight"][0],
+        "decoder_depth": _count(shapes, rf"{decoder}transformer\.layers\.(\d+)\."),
+        "decoder_mlp_dim": shapes[f"{decoder}transformer.layers.0.mlp.lin1.weight"][0],
+        "masks_per_prompt": masks - 1,
+        "quality_depth": _count(shapes, rf"{decoder}iou_prediction_head\.layers\.(\d+)\."),
+        "quality_dim": shapes[f"{decoder}iou_prediction_head.layers.0.weight"][0],
+    }
 
 
 def _parts(sizes: SamSizes) -> tuple[ImageEncoderViT, PromptEncoder, MaskDecoder]:
@@ -167,7 +206,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         )
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -176,6 +215,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"SAM weights {path} ({path.stat().st_size} bytes) cannot be read: {reason}",
             "the file is damaged or no checkpoint: fetch it again",
         ) from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        # SAM 2's own lie one level down
+        state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise _unfit(path, "it is not a dictionary of tensors")
     return state
@@ -188,12 +230,17 @@ def _check_fit(path: Path, wanted: Shapes, found: Shapes) -> None:
     faults = {"missing": missing, "not known": strange, "of another shape than the rest implies": other}
     told = [f"{kind}: {', '.join(names[:5])} ({len(names)} in all)" for kind, names in faults.items() if names]
     if told:
-        raise _unfit(path, "; ".join(told))
+        raise _unfit(path, "; ".join(told), found)
 
 
-def _unfit(path: Path, why: str) -> CloudsError:
-    names = ", ".join(OFFICIAL_WEIGHTS)
-    return CloudsError(
-        f"SAM weights {path} do not fit segment-anything's Sam with a ViT image encoder: {why}",
-        f"use one of {names}, or another checkpoint with their keys",
-    )
+def _unfit(path: Path, why: str, shapes: Shapes | None = None) -> CloudsError:
+    what = f"SAM weights {path} do not fit segment-anything's Sam: {why}"
+    for start, whose, hub_id in _OTHER_FAMILIES:
+        if any(name.startswith(start) for name in shapes or ()):
+            return CloudsError(
+                f"{what}; these are {whose} weights",
+                f"give the folder or the hub id of such a model in transformers' format, such as {hub_id}",
+            )
+    width = (shapes or {}).get("image_encoder.patch_embed.proj.weight", (0,))[0]
+    size = f"; its image encoder is that of {OFFICIAL_WIDTHS[width]}" if width in OFFICIAL_WIDTHS else ""
+    return CloudsError(what + size, f"use one of {', '.join(OFFICIAL_WEIGHTS)}, or another checkpoint with their keys")

@@ -41,6 +41,24 @@ class Region:
         union = self.area + np.count_nonzero(mask_HW) - common
         return common / union if union else 1.0
 
+    def overlap(self, other: "Region") -> int:
+        """How many pixels of the image it shares with another region of it."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        height = min(self.window[0].stop, other.window[0].stop) - top
+        width = min(self.window[1].stop, other.window[1].stop) - left
+        if height <= 0 or width <= 0:
+            return 0
+        mine, theirs = (
+            region.mask_HW[top - region.top :, left - region.left :][:height, :width] for region in (self, other)
+        )
+        return int(np.count_nonzero(mine & theirs))
+
+    def agreement(self, other: "Region") -> float:
+        """Intersection over union with another region of the image; 1 for two empty ones."""
+        common = self.overlap(other)
+        union = self.area + other.area - common
+        return common / union if union else 1.0
+
 
 def region_of(mask_HW: BoolArray, class_id: int) -> Region:
     """The true pixels of a mask of the whole image as a region."""

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from clouds.ops.components import BoolArray, Region
+from clouds.ops.components import BoolArray, Region, region_of
 from clouds.ops.prompts import Prompt
 
 FloatArray = NDArray[np.float32]
@@ -27,27 +27,43 @@ class MaskCandidates:
 
 
 class MaskModel(Protocol):
-    """A promptable mask model that has already seen the image."""
+    """A promptable mask model that has already seen the image, or several: each prompt says which it is about.
+
+    Where `images` is asked for, it says of which image each entry is; left out, all are of the first.
+    """
 
     def predict(self, prompts: Sequence[Prompt], previous_NHW: FloatArray | None) -> MaskCandidates:
         """Candidates for all prompts; `previous_NHW` are the logits chosen in the pass before, to start from."""
         ...
 
-    def shown(self, regions: Sequence[Region]) -> FloatArray:
+    def shown(self, regions: Sequence[Region], images: Sequence[int] = ()) -> FloatArray:
         """Regions of the image as logits at the model's own resolution, to start from."""
         ...
 
-    def masks(self, logits_NHW: FloatArray) -> Iterable[BoolArray]:
+    def masks(self, logits_NHW: FloatArray, images: Sequence[int] = ()) -> Iterable[BoolArray]:
         """The logits as masks of the whole image, one after another, so that nobody need hold them all."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class ChosenMasks:
-    """One mask per prompt: `logits_NHW` and `score_N` (the number it was chosen by), float32."""
+    """One mask per prompt: `logits_NHW` and `score_N` (the number it was chosen by), float32, and its pixels.
+
+    A mask in `masks` bears the class of the region it was asked for, and is of the image's size.
+    """
 
     logits_NHW: FloatArray
     score_N: FloatArray
+    masks: list[Region]
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """The candidate taken for each prompt; the pixels of all or, where choosing did not look at them, of none."""
+
+    logits_NHW: FloatArray
+    score_N: FloatArray
+    masks: list[Region]
 
 
 def ask(
@@ -68,36 +84,63 @@ def ask(
         settled: a prompt is asked no further once its mask has at least this IoU with its previous one.
         show_regions: the first pass is shown the regions themselves as masks to start from.
     """
-    shown_NHW = model.shown(regions) if show_regions else None
-    chosen = _choose(model, model.predict(prompts, shown_NHW), regions, choice)
+    images = [prompt.image for prompt in prompts]
+    shown_NHW = model.shown(regions, images) if show_regions else None
+    first = _choose(model, model.predict(prompts, shown_NHW), prompts, regions, choice)
+    logits_NHW, score_N, masks = first.logits_NHW, first.score_N, dict(enumerate(first.masks))
     moving = np.arange(len(prompts))
     for _ in range(passes - 1):
-        before_NHW = chosen.logits_NHW[moving]
-        candidates = model.predict([prompts[int(i)] for i in moving], before_NHW)
-        after = _choose(model, candidates, [regions[int(i)] for i in moving], choice)
-        chosen.logits_NHW[moving], chosen.score_N[moving] = after.logits_NHW, after.score_N
+        before_NHW = logits_NHW[moving]
+        asked, about = [prompts[i] for i in moving.tolist()], [regions[i] for i in moving.tolist()]
+        after = _choose(model, model.predict(asked, before_NHW), asked, about, choice)
+        logits_NHW[moving], score_N[moving] = after.logits_NHW, after.score_N
+        # none where choosing did not look at pixels
+        masks.update(zip(moving.tolist(), after.masks, strict=False))
         moving = moving[_iou(before_NHW > 0, after.logits_NHW > 0) < settled]
         if not moving.size:
             break
-    return chosen
+    if not masks:
+        full = zip(regions, model.masks(logits_NHW, images), strict=True)
+        masks = {number: region_of(mask_HW, region.class_id) for number, (region, mask_HW) in enumerate(full)}
+    return ChosenMasks(logits_NHW, score_N, [masks[number] for number in range(len(prompts))])
 
 
-def _choose(model: MaskModel, candidates: MaskCandidates, regions: Sequence[Region], choice: MaskChoice) -> ChosenMasks:
+def _choose(
+    model: MaskModel,
+    candidates: MaskCandidates,
+    prompts: Sequence[Prompt],
+    regions: Sequence[Region],
+    choice: MaskChoice,
+) -> _Choice:
+    masks: list[Region] = []
     if choice == "quality":
         score_NC = np.nan_to_num(candidates.quality_NC, nan=-np.inf)
     else:
-        score_NC = _agreement(model, candidates.logits_NCHW, regions)
+        score_NC, masks = _agreement(model, candidates.logits_NCHW, prompts, regions)
     best_N = score_NC.argmax(axis=1)
     every_N = np.arange(len(best_N))
-    return ChosenMasks(candidates.logits_NCHW[every_N, best_N], score_NC[every_N, best_N])
+    return _Choice(candidates.logits_NCHW[every_N, best_N], score_NC[every_N, best_N], masks)
 
 
-def _agreement(model: MaskModel, logits_NCHW: FloatArray, regions: Sequence[Region]) -> FloatArray:
+def _agreement(
+    model: MaskModel, logits_NCHW: FloatArray, prompts: Sequence[Prompt], regions: Sequence[Region]
+) -> tuple[FloatArray, list[Region]]:
+    """Each candidate's IoU with its region, and the pixels of each prompt's first best candidate."""
     count, choices, height, width = logits_NCHW.shape
-    masks = model.masks(logits_NCHW.reshape(count * choices, height, width))
-    owners = [region for region in regions for _ in range(choices)]
-    scores = [region.iou(mask_HW) for region, mask_HW in zip(owners, masks, strict=True)]
-    return np.array(scores, dtype=np.float32).reshape(count, choices)
+    images = [prompt.image for prompt in prompts for _ in range(choices)]
+    score_NC = np.full((count, choices), -1, dtype=np.float32)
+    best: list[Region] = []
+    full = iter(model.masks(logits_NCHW.reshape(count * choices, height, width), images))
+    for number, region in enumerate(regions):
+        kept = None
+        for candidate in range(choices):
+            mask_HW = next(full)
+            score_NC[number, candidate] = region.iou(mask_HW)
+            if score_NC[number].argmax() == candidate:
+                kept = region_of(mask_HW, region.class_id)
+        assert kept is not None, "a model gives at least one candidate"
+        best.append(kept)
+    return score_NC, best
 
 
 def _iou(one_NHW: BoolArray, other_NHW: BoolArray) -> NDArray[np.float64]:

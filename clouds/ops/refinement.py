@@ -4,91 +4,15 @@ Each connected component of a class is asked of the model as a prompt; the masks
 component's class. A class is never told apart by its number: permuting the classes permutes the result.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clouds.ops.components import BoolArray, IntArray, Region, connected_components, region_of
-from clouds.ops.mask_model import FloatArray, MaskChoice, MaskModel, ask
-from clouds.ops.prompts import PointRule, prompts_for
-
-Connectivity = Literal[4, 8]
-Contested = Literal["better", "smaller", "ignore"]
-Unclaimed = Literal["keep", "keep_confident", "ignore"]
-
-_CHOICES = {
-    "connectivity": Connectivity,
-    "points": PointRule,
-    "choose_by": MaskChoice,
-    "contested": Contested,
-    "unclaimed": Unclaimed,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefinementSettings:
-    """How pseudo-labels are refined. Shares, IoUs and confidences lie in [0, 1]."""
-
-    min_area: float = 0.0005
-    """A component is prompted if it covers more than this share of the image."""
-    connectivity: Connectivity = 8
-    """Whether pixels that touch only at a corner are connected (8) or not (4)."""
-    points: PointRule = "random"
-    """Where the points of a component lie: `random` on it, on its `core`, or one at its `centre`."""
-    points_per_component: int = 5
-    """Points per component (`centre` always gives one)."""
-    box: bool = False
-    """Whether the component's bounding box is part of the prompt."""
-    show_component: bool = False
-    """Whether the first pass is shown the component itself as a mask prompt."""
-    passes: int = 2
-    """How often the model is asked; from the second time on it is shown the mask it gave."""
-    settled: float = 0.99
-    """A component's passes end early once its mask has at least this IoU with that of the pass before."""
-    choose_by: MaskChoice = "agreement"
-    """Which of the candidate masks is taken: best by the model's own estimate, or by IoU with the component."""
-    min_agreement: float = 0.5
-    """A mask with less IoU with its component is rejected."""
-    contested: Contested = "better"
-    """Who gets a pixel that masks of several classes claim: the better mask by `choose_by`, the smaller, or nobody."""
-    unclaimed: Unclaimed = "keep"
-    """Pixels without a mask keep the pseudo-label, keep it from `min_confidence` on, or become ignore."""
-    min_confidence: float = 0.5
-    """The least confidence at which `keep_confident` keeps a pseudo-label."""
-    protect_small: bool = True
-    """Whether components too small to be prompted (poles, signs, distant people) are safe from the masks of others."""
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it is one of {get_args(choices)}")
-        for name in ("min_area", "settled", "min_agreement", "min_confidence"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}: it lies in [0, 1]")
-        for name in ("points_per_component", "passes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it is at least 1")
-
-
-def published() -> RefinementSettings:
-    """The rule of the published CLOUDS code (yasserben/CLOUDS), without its slips.
-
-    Five random points on every component over 5,000 of 768x768 pixels, one pass, the best mask by the model's
-    estimate, nothing rejected; pixels claimed by two classes and pixels claimed by none carry no label. Unlike there,
-    a prompt cannot lose its class and two overlapping masks of the same class are united.
-    """
-    return RefinementSettings(
-        min_area=5000 / (768 * 768),
-        points="random",
-        points_per_component=5,
-        passes=1,
-        choose_by="quality",
-        min_agreement=0.0,
-        contested="ignore",
-        unclaimed="ignore",
-        protect_small=False,
-    )
+from clouds.ops.components import BoolArray, IntArray, Region, connected_components
+from clouds.ops.mask_model import FloatArray, MaskModel, ask
+from clouds.ops.prompts import Prompt, prompts_for, with_negatives
+from clouds.ops.refinement_settings import RefinementSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +41,27 @@ class RefinementResult:
 
 
 @dataclass(frozen=True, eq=False)
+class PseudoLabel:
+    """What is to be refined of one image.
+
+    `labels_HW`: class ids and the ignore id, any integer dtype. `confidence_HW`: float32 in [0, 1], needed only where
+    the settings' `unclaimed` is `keep_confident`. `rng` draws the points.
+    """
+
+    labels_HW: IntArray
+    confidence_HW: FloatArray | None
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """The components of one image's pseudo-label that are large enough, and how many there are in all."""
+
+    regions: list[Region]
+    components: int
+
+
+@dataclass(frozen=True, eq=False)
 class _Claim:
     """A mask that wants its pixels for a class."""
 
@@ -132,41 +77,30 @@ def refine_labels(
     rng: np.random.Generator,
     ignore: int = 255,
 ) -> RefinementResult:
-    """Pseudo-labels refined by a mask model; the input is left as it is.
+    """A pseudo-label refined by a mask model that has seen its image: `refine_all` of one."""
+    [result] = refine_all([PseudoLabel(labels_HW, confidence_HW, rng)], mask_model, settings, ignore)
+    return result
+
+
+def refine_all(
+    pseudo: Sequence[PseudoLabel], mask_model: MaskModel, settings: RefinementSettings, ignore: int = 255
+) -> list[RefinementResult]:
+    """Pseudo-labels refined by a mask model, in order; the input is left as it is. Results have its dtype.
 
     Args:
-        labels_HW: pseudo-label, class ids and `ignore`, any integer dtype; the result has the same dtype.
-        confidence_HW: float32 in [0, 1]; needed only where `settings.unclaimed` is `keep_confident`.
-        mask_model: the model, having seen the image; not called when there is nothing to prompt.
-        rng: draws the points.
+        mask_model: the model, having seen the images in the order of their pseudo-labels; asked about all of them at
+            once, and not at all where there is nothing to prompt.
 
     Raises ValueError where shapes do not fit or a needed confidence is missing.
     """
-    _check_inputs(labels_HW, confidence_HW, settings)
+    for one in pseudo:
+        _check_inputs(one.labels_HW, one.confidence_HW, settings)
     # 1. which components are asked
-    components = connected_components(labels_HW, ignore, settings.connectivity)
-    prompted = [region for region in components if region.area > settings.min_area * labels_HW.size]
+    asked = [_asked(one.labels_HW, settings, ignore) for one in pseudo]
     # 2. which pixels the model's masks claim for them
-    claims = _claims(prompted, mask_model, settings, rng)
-    claimed_HW, contested_HW = _settle(claims, settings, np.full_like(labels_HW, ignore), ignore)
-    # 3. what becomes of the rest
-    unclaimed_HW = _unclaimed(labels_HW, confidence_HW, settings, ignore)
-    refined_HW = np.where(claimed_HW == ignore, unclaimed_HW, claimed_HW)
-    if settings.contested == "ignore":
-        refined_HW[contested_HW] = ignore
-    if settings.protect_small:
-        small_HW = _unprompted(labels_HW, prompted, ignore)
-        refined_HW[small_HW] = unclaimed_HW[small_HW]
-    return RefinementResult(
-        labels_HW=refined_HW,
-        components=len(components),
-        prompted=len(prompted),
-        accepted=len(claims),
-        rejected=len(prompted) - len(claims),
-        contested_pixels=int(np.count_nonzero(contested_HW)),
-        changed_pixels=int(np.count_nonzero(refined_HW != labels_HW)),
-        ignored_pixels=int(np.count_nonzero(refined_HW == ignore)),
-    )
+    claims = _claims(pseudo, asked, mask_model, settings, ignore)
+    # 3. who gets which, and what becomes of the rest
+    return [_settled(*of_image, settings, ignore) for of_image in zip(pseudo, asked, claims, strict=True)]
 
 
 def _check_inputs(labels_HW: IntArray, confidence_HW: FloatArray | None, settings: RefinementSettings) -> None:
@@ -179,22 +113,67 @@ def _check_inputs(labels_HW: IntArray, confidence_HW: FloatArray | None, setting
         raise ValueError(f"labels have shape {labels_HW.shape}, their confidence {confidence_HW.shape}")
 
 
+def _asked(labels_HW: IntArray, settings: RefinementSettings, ignore: int) -> _Asked:
+    components = connected_components(labels_HW, ignore, settings.connectivity)
+    large = [region for region in components if region.area > settings.min_area * labels_HW.size]
+    return _Asked(large, len(components))
+
+
 def _claims(
-    regions: list[Region], model: MaskModel, settings: RefinementSettings, rng: np.random.Generator
-) -> list[_Claim]:
-    """The masks that agree with their region, as claims for its class, in the regions' order."""
+    pseudo: Sequence[PseudoLabel],
+    asked: Sequence[_Asked],
+    model: MaskModel,
+    settings: RefinementSettings,
+    ignore: int,
+) -> list[list[_Claim]]:
+    """For each image the masks that agree with their region, as claims for its class, in the regions' order."""
+    claims: list[list[_Claim]] = [[] for _ in pseudo]
+    regions = [region for one in asked for region in one.regions]
     if not regions:
-        return []
-    prompts = prompts_for(regions, settings.points, settings.points_per_component, settings.box, rng)
+        return claims
+    prompts = [
+        replace(prompt, image=image)
+        for image, (one, about) in enumerate(zip(pseudo, asked, strict=True))
+        for prompt in _prompts(one, about.regions, settings, ignore)
+    ]
     chosen = ask(
         model, prompts, regions, settings.choose_by, settings.passes, settings.settled, settings.show_component
     )
-    masks = model.masks(chosen.logits_NHW)
-    return [
-        _Claim(region_of(mask_HW, region.class_id), float(score))
-        for region, mask_HW, score in zip(regions, masks, chosen.score_N, strict=True)
-        if region.iou(mask_HW) >= settings.min_agreement
-    ]
+    for prompt, region, mask, score in zip(prompts, regions, chosen.masks, chosen.score_N.tolist(), strict=True):
+        if region.agreement(mask) >= settings.min_agreement:
+            claims[prompt.image].append(_Claim(mask, score))
+    return claims
+
+
+def _prompts(one: PseudoLabel, regions: list[Region], settings: RefinementSettings, ignore: int) -> list[Prompt]:
+    prompts = prompts_for(regions, settings.points, settings.points_per_component, settings.box, one.rng)
+    if settings.negative_points:
+        prompts = with_negatives(prompts, regions, one.labels_HW, settings.negative_points, one.rng, ignore)
+    return prompts
+
+
+def _settled(
+    one: PseudoLabel, asked: _Asked, claims: list[_Claim], settings: RefinementSettings, ignore: int
+) -> RefinementResult:
+    labels_HW = one.labels_HW
+    claimed_HW, contested_HW = _settle(claims, settings, np.full_like(labels_HW, ignore), ignore)
+    unclaimed_HW = _unclaimed(labels_HW, one.confidence_HW, settings, ignore)
+    refined_HW = np.where(claimed_HW == ignore, unclaimed_HW, claimed_HW)
+    if settings.contested == "ignore":
+        refined_HW[contested_HW] = ignore
+    if settings.protect_small:
+        small_HW = _unprompted(labels_HW, asked.regions, ignore)
+        refined_HW[small_HW] = unclaimed_HW[small_HW]
+    return RefinementResult(
+        labels_HW=refined_HW,
+        components=asked.components,
+        prompted=len(asked.regions),
+        accepted=len(claims),
+        rejected=len(asked.regions) - len(claims),
+        contested_pixels=int(np.count_nonzero(contested_HW)),
+        changed_pixels=int(np.count_nonzero(refined_HW != labels_HW)),
+        ignored_pixels=int(np.count_nonzero(refined_HW == ignore)),
+    )
 
 
 def _settle(

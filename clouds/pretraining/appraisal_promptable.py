@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from clouds.engine.seeding import item_seed
 from clouds.models.sam import SamMaskModel, SamRefiner
+from clouds.models.sam_original import OriginalSam
 from clouds.ops.components import BoolArray, Region, region_of
 from clouds.ops.mask_model import MaskCandidates, MaskModel, ask
 from clouds.ops.prompts import Prompt, prompts_for
-from clouds.ops.refinement import RefinementSettings
+from clouds.ops.refinement_settings import RefinementSettings
 from clouds.pretraining.corpus import Corpus
 from clouds.pretraining.prompting import corrupted
 
@@ -36,11 +37,11 @@ class _Score:
 
 def appraise_sam(sam: Any, corpus: Corpus, count: int, *, seed: int = 0, min_area: int = 4) -> dict[str, float]:
     """`appraise_masks` of a `Sam` in evaluation mode, on its own device."""
-    refiner = SamRefiner(sam, sam.device, RefinementSettings())
+    refiner = SamRefiner(OriginalSam(sam, sam.device), RefinementSettings())
 
     def see(image_HWC: NDArray[np.uint8]) -> MaskModel:
         [encoded] = refiner.encode([image_HWC])
-        return SamMaskModel(sam, encoded, prompts_per_call=32)
+        return SamMaskModel(refiner.model, [encoded], prompts_per_call=32)
 
     return appraise_masks(see, corpus, count, seed=seed, min_area=min_area)
 
@@ -91,8 +92,8 @@ def _refined(
         yield _Score("component", _size(mask_HW), component.iou(mask_HW))
     for name, shows in (("refined", False), ("refined_shown", True)):
         chosen = ask(model, prompts, components, "agreement", passes=2, settled=1.0, show_regions=shows)
-        for mask_HW, answer_HW in zip(masks, model.masks(chosen.logits_NHW), strict=True):
-            yield _Score(name, _size(mask_HW), region_of(mask_HW, 0).iou(answer_HW))
+        for mask_HW, answer in zip(masks, chosen.masks, strict=True):
+            yield _Score(name, _size(mask_HW), answer.iou(mask_HW))
 
 
 def _without_points(regions: list[Region]) -> list[Prompt]:

@@ -125,7 +125,29 @@ def test_keys_that_do_not_fit_are_named(tiny, tmp_path, change, told):
     assert str(path) in caught.value.message
 
 
-@pytest.mark.parametrize("content", [torch.ones(2), {"model": {"weight": torch.ones(1)}}, [1, 2]])
+@pytest.mark.parametrize(
+    ("state", "whose", "mend"),
+    [
+        ({"mask_decoder.hf_token.weight": torch.ones(1)}, "SAM-HQ's own", "syscv-community/sam-hq-vit-base"),
+        ({"model": {"image_encoder.trunk.pos_embed": torch.ones(1)}}, "SAM 2's own", "facebook/sam2.1-hiera-large"),
+        ({"vision_encoder.pos_embed": torch.ones(1)}, "transformers'", "transformers' format"),
+    ],
+)
+def test_a_checkpoint_of_another_family_is_told_by_its_keys(tmp_path, state, whose, mend):
+    torch.save(state, tmp_path / "sam.pth")
+    with pytest.raises(CloudsError, match=f"these are {whose} weights") as caught:
+        load_sam(tmp_path / "sam.pth")
+    assert mend in caught.value.mend
+
+
+@pytest.mark.parametrize(("width", "size"), [(768, "ViT-B"), (1024, "ViT-L"), (1280, "ViT-H")])
+def test_a_checkpoint_that_does_not_fit_says_which_size_it_is(tmp_path, width, size):
+    torch.save({"image_encoder.patch_embed.proj.weight": torch.ones(width, 3, 16, 16)}, tmp_path / "sam.pth")
+    with pytest.raises(CloudsError, match=f"its image encoder is that of {size}"):
+        load_sam(tmp_path / "sam.pth")
+
+
+@pytest.mark.parametrize("content", [torch.ones(2), {"model": {"weight": 1}}, [1, 2]])
 def test_what_is_no_dictionary_of_tensors_is_refused(tmp_path, content):
     path = tmp_path / "sam.pth"
     torch.save(content, path)

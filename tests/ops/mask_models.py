@@ -9,13 +9,13 @@ from clouds.ops.mask_model import MaskCandidates
 class FullSize:
     """The half all of them share: logits at the image's own size, `shape` where masks are to be shown."""
 
-    def shown(self, regions):
+    def shown(self, regions, images=()):
         logits_NHW = np.full((len(regions), *self.shape), -1, np.float32)
         for number, region in enumerate(regions):
             logits_NHW[number][region.window][region.mask_HW] = 1
         return logits_NHW
 
-    def masks(self, logits_NHW):
+    def masks(self, logits_NHW, images=()):
         yield from logits_NHW > 0
 
 

@@ -99,3 +99,10 @@ def test_a_region_keeps_no_view_of_the_whole_mask():
     region = region_of(mask_HW, 0)
     mask_HW[:] = False
     assert isinstance(region, Region) and region.mask_HW.all()
+
+
+@given(hnp.arrays(bool, (6, 7)), hnp.arrays(bool, (6, 7)))
+def test_two_regions_agree_as_their_masks_do(one_HW, other_HW):
+    one, other = region_of(one_HW, 0), region_of(other_HW, 0)
+    assert one.overlap(other) == np.count_nonzero(one_HW & other_HW)
+    assert one.agreement(other) == other.agreement(one) == one.iou(other_HW)

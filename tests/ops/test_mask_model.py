@@ -73,6 +73,29 @@ def test_what_is_still_asked_is_compared_with_its_own_component():
     assert chosen.score_N.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("choice", ["quality", "agreement"])
+def test_the_chosen_masks_come_at_the_images_size_with_their_class(choice):
+    model = ScriptedMasks(
+        ([[bar(4), bar(9)], [~bar(6), ~bar(4)]], [[0.9, 0.1], [0.1, 0.9]]),
+        ([[bar(4), bar(9)], [~bar(6), ~bar(2)]], [[0.9, 0.1], [0.9, 0.1]]),
+    )
+    chosen = ask(model, PROMPTS, REGIONS, choice, passes=2, settled=1.0)
+    for number, region in enumerate(REGIONS):
+        np.testing.assert_array_equal(
+            chosen.logits_NHW[number][chosen.masks[number].window] > 0, chosen.masks[number].mask_HW
+        )
+        assert chosen.masks[number].area == np.count_nonzero(chosen.logits_NHW[number] > 0)
+        assert chosen.masks[number].class_id == region.class_id
+
+
+def test_the_first_of_equally_good_candidates_is_taken_with_its_own_pixels():
+    left, right = bar(2), bar(4) & ~bar(2)
+    model = ScriptedMasks(([[left, right], [~bar(4), ~bar(4)]], [[0.5, 0.5]] * 2))
+    chosen = ask(model, PROMPTS, REGIONS, "agreement", passes=1, settled=1.0)
+    np.testing.assert_array_equal(chosen.logits_NHW[0] > 0, left)
+    assert (chosen.masks[0].left, chosen.masks[0].area) == (0, 4)
+
+
 def test_two_empty_masks_are_settled():
     model = ScriptedMasks(*[([[bar(0)], [bar(0)]], [[0.5], [0.5]])] * 2)
     ask(model, PROMPTS, REGIONS, "quality", passes=5, settled=1.0)

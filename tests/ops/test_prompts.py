@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from clouds.ops.components import connected_components, region_of
-from clouds.ops.prompts import points_on, prompts_for
+from clouds.ops.prompts import points_off, points_on, prompts_for, with_negatives
 
 RULES = ("random", "core", "centre")
 label_maps = hnp.arrays(
@@ -71,3 +71,40 @@ def test_the_same_seed_gives_the_same_points():
 def test_an_empty_region_is_refused():
     with pytest.raises(ValueError, match="empty"):
         points_on(region_of(np.zeros((3, 3), dtype=bool), 0), "random", 1, np.random.default_rng(0))
+
+
+@given(label_maps, st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_negative_points_lie_on_neighbours_of_other_classes(labels_HW, count, seed):
+    rng = np.random.default_rng(seed)
+    regions = connected_components(labels_HW)
+    prompts = prompts_for(regions, "random", 2, False, rng)
+    for region, prompt in zip(regions, with_negatives(prompts, regions, labels_HW, count, rng), strict=True):
+        x, y = prompt.negatives_NXY.T
+        assert not np.isin(labels_HW[y, x], [region.class_id, 255]).any()
+        assert len(x) in (0, count)
+        depth = 1 + min(region.mask_HW.shape) // 2
+        left, top, right, bottom = region.box_XYXY
+        assert (x >= left - depth).all() and (x <= right + depth).all()
+        assert (y >= top - depth).all() and (y <= bottom + depth).all()
+
+
+def test_negative_points_keep_away_from_the_edge_where_there_is_room():
+    labels_HW = np.ones((60, 60), dtype=np.uint8)
+    labels_HW[20:40, 20:40] = 0
+    [inner] = [region for region in connected_components(labels_HW) if region.class_id == 0]
+    points_NXY = points_off(inner, labels_HW, 300, np.random.default_rng(0))
+    distance = np.abs(points_NXY - 29.5).max(axis=1) - 9.5
+    assert distance.min() == 6 and distance.max() == 10
+
+
+def test_a_neighbour_that_is_thin_is_still_found():
+    labels_HW = np.full((20, 21), 255, dtype=np.uint8)
+    labels_HW[:, :20], labels_HW[:, 20] = 0, 1
+    [wide, _] = connected_components(labels_HW)
+    assert (points_off(wide, labels_HW, 3, np.random.default_rng(0))[:, 0] == 20).all()
+
+
+@pytest.mark.parametrize("labels_HW", [np.zeros((4, 6), np.uint8), np.array([[0, 255, 0]] * 3, np.uint8)])
+def test_without_a_neighbour_there_are_no_negative_points(labels_HW):
+    for region in connected_components(labels_HW):
+        assert points_off(region, labels_HW, 3, np.random.default_rng(0)).shape == (0, 2)

@@ -9,7 +9,8 @@ from mask_models import PerfectMasks, ScriptedMasks, WildMasks
 
 from clouds.ops.components import connected_components
 from clouds.ops.prompts import prompts_for
-from clouds.ops.refinement import RefinementSettings, published, refine_labels
+from clouds.ops.refinement import PseudoLabel, refine_all, refine_labels
+from clouds.ops.refinement_settings import PRESETS, RefinementSettings, published
 
 IGNORE = 255
 EVERYTHING = RefinementSettings(min_area=0.0, min_agreement=0.0, passes=1)
@@ -24,7 +25,9 @@ settings_of_any_kind = st.builds(
     connectivity=st.sampled_from([4, 8]),
     points=st.sampled_from(["random", "core", "centre"]),
     points_per_component=st.integers(1, 6),
+    negative_points=st.integers(0, 2),
     box=st.booleans(),
+    show_component=st.booleans(),
     passes=st.integers(1, 3),
     settled=shares,
     choose_by=st.sampled_from(["quality", "agreement"]),
@@ -109,6 +112,39 @@ def test_protected_small_components_change_to_nothing_but_ignore(labels_HW, sett
             assert np.isin(after, [region.class_id, IGNORE]).all()
 
 
+@given(st.lists(label_maps, min_size=1, max_size=3), settings_of_any_kind, seeds)
+def test_several_images_at_once_are_refined_as_each_alone(maps, settings, seed):
+    shape = np.minimum.reduce([labels_HW.shape for labels_HW in maps])
+    maps = [labels_HW[: shape[0], : shape[1]] for labels_HW in maps]
+    model = WildMasks(tuple(shape), seed)
+    confidences = [confidence_of(labels_HW, seed + number) for number, labels_HW in enumerate(maps)]
+    pairs = list(zip(maps, confidences, strict=True))
+    together = refine_all(
+        [PseudoLabel(labels, confidence, np.random.default_rng(seed)) for labels, confidence in pairs], model, settings
+    )
+    for result, (labels_HW, confidence_HW) in zip(together, pairs, strict=True):
+        alone = refine(labels_HW, model, settings, confidence_HW, seed)
+        np.testing.assert_array_equal(result.labels_HW, alone.labels_HW)
+        assert result.counts() == alone.counts()
+
+
+@given(label_maps, settings_of_any_kind, seeds)
+def test_every_prompt_lies_on_a_component_and_none_of_its_negatives_does(labels_HW, settings, seed):
+    class Listening(WildMasks):
+        def predict(self, prompts, previous_NHW):
+            heard.extend(prompts)
+            return super().predict(prompts, previous_NHW)
+
+    heard = []
+    refine(labels_HW, Listening(labels_HW.shape, seed), settings, confidence_of(labels_HW, seed), seed)
+    for prompt in heard:
+        x, y = prompt.points_NXY.T
+        [class_id] = set(labels_HW[y, x].tolist())
+        assert class_id != IGNORE
+        u, v = prompt.negatives_NXY.T
+        assert not np.isin(labels_HW[v, u], [class_id, IGNORE]).any()
+
+
 # --- degenerate inputs
 
 
@@ -151,6 +187,11 @@ def test_a_setting_out_of_range_is_named(name):
 def test_a_count_below_one_is_named(name):
     with pytest.raises(ValueError, match=f"{name} is 0"):
         RefinementSettings(**{name: 0})
+
+
+def test_a_negative_count_of_negative_points_is_named():
+    with pytest.raises(ValueError, match="negative_points is -1"):
+        RefinementSettings(negative_points=-1)
 
 
 @pytest.mark.parametrize("name", ["connectivity", "points", "choose_by", "contested", "unclaimed"])
@@ -254,6 +295,15 @@ def test_noisy_edges_snap_to_the_true_ones():
 
 
 # --- the published rule
+
+
+def test_the_named_rules():
+    assert dict(PRESETS) == {"default": RefinementSettings(), "published": published()}
+    # the numbers of the paper's code: 5 random points, over 5,000 of 768x768 pixels, one pass, intersections dropped
+    rule = PRESETS["published"]
+    assert (rule.points, rule.points_per_component, rule.negative_points, rule.box) == ("random", 5, 0, False)
+    assert (rule.passes, rule.choose_by, rule.contested, rule.unclaimed) == (1, "quality", "ignore", "ignore")
+    assert rule.min_area * 768 * 768 == 5000
 
 
 def published_rule(labels_HW, model, rng):

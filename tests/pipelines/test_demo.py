@@ -106,7 +106,7 @@ def test_each_size_is_a_run_of_its_own_on_every_unseen_domain(
         assert config.evaluate.data == TEST_DOMAINS  # type: ignore[attr-defined]
         assert {config.data.sets[name].domain for name in TEST_DOMAINS} == set(TEST_DOMAINS)  # type: ignore[attr-defined]
         assert set(config.train.data) == set(config.selftrain.data) == {"source"}  # type: ignore[attr-defined]
-        assert {Path(config.generate.weights).parent, config.refine.sam.weights.parent} == {shipped}  # type: ignore[attr-defined]
+        assert {Path(config.generate.weights).parent, Path(config.refine.sam.weights).parent} == {shipped}  # type: ignore[attr-defined]
     assert len(medium.stages) > len(small.stages)
 
 
