@@ -96,7 +96,7 @@ def parameter_groups(
 
     As published, norms and embeddings have no weight decay and biases have. Order depends on the model alone.
     """
-    undecayed = {
+    undecayed = model.backbone.embeddings() | {
         parameter for module in model.modules() if isinstance(module, (*_NORMS, nn.Embedding))
         for parameter in module.parameters(recurse=False)
     }  # fmt: skip
