@@ -93,6 +93,8 @@ def load_backbone(config: BackboneConfig, *, keep_projection: bool = False) -> B
         backbone = _from_timm(known, config, options)
     else:
         backbone = _from_open_clip(known, config, options)
+    if not _has_weights(config):
+        _let_learn(backbone)
     backbone.freeze(config.frozen)
     backbone.base = config if config.store == "trained" else None
     return backbone
@@ -174,16 +176,19 @@ def _random(name: str, options: Mapping[str, Any]) -> ImageBackbone:
     known = open_clip.get_model_config(name) or _bare_trunk(name)
     if known is None:
         raise UsageError(
-            f"'train.segmenter.backbone.weights' = {name!r} is not an architecture that open_clip or timm knows",
+            f"'train.segmenter.backbone.weights' = {name!r} is not an architecture that open_clip knows, or one of "
+            "timm's ConvNeXts",
             f"{_nearest_architecture(name)}; or give a hub id (owner/name), or a folder that starts with ./",
         )
     defaults = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    backbone = _rebuild({**_architecture(known, defaults), **options}, name)
-    for parameter_name, parameter in backbone.named_parameters():
-        if parameter_name.endswith(".gamma"):
+    return _rebuild({**_architecture(known, defaults), **options}, name)
+
+
+def _let_learn(backbone: nn.Module) -> None:
+    for name, parameter in backbone.named_parameters():
+        if name.endswith(".gamma"):
             # at its published 1e-6 a block does nothing until after many thousand steps
             parameter.data.fill_(_LAYER_SCALE)
-    return backbone
 
 
 def _nearest_architecture(name: str) -> str:
