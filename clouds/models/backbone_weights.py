@@ -61,8 +61,8 @@ def _of_folder(folder: Path) -> Recipe:
         values = None
     if (folder / HF_CONFIG_NAME).is_file() or not isinstance(values, dict) or "architecture" not in values:
         return Recipe("open_clip", {"model_name": f"local-dir:{folder}"})
-    args = values.get("model_args") or {}
-    return Recipe("timm", {"model_name": f"local-dir:{folder}", "pretrained": True}, values["architecture"], _lasting(args))
+    arguments = {"model_name": f"local-dir:{folder}", "pretrained": True}
+    return Recipe("timm", arguments, values["architecture"], _lasting(values.get("model_args") or {}))
 
 
 def _of_timm(name: str, config: BackboneConfig) -> Recipe:

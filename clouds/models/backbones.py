@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import open_clip
 import timm
-import torch
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
@@ -159,7 +158,7 @@ def _clip_tower(visual: nn.Module, architecture: Mapping[str, Any], source: str)
     )
 
 
-def _timm_trunk_tower(visual: TimmModel, name: str, projection_dim: int | None, source: str) -> Tower:
+def _timm_trunk_tower(visual: Any, name: str, projection_dim: int | None, source: str) -> Tower:
     """The tower of a CLIP's trunk that is no ConvNeXt; open_clip builds it for one size, so it is built anew."""
     weights = visual.trunk.state_dict()
     trunk, _ = create_timm(name, pretrained=False, num_classes=0)

@@ -116,6 +116,7 @@ class ImageBackbone(nn.Module):
 
     def checkpoint_activations(self, on: bool) -> None:
         """Keep fewer activations for the backward pass and compute them again in it; results stay the same."""
+        module: Any
         for module in self.modules():
             if hasattr(module, "grad_checkpointing"):
                 module.grad_checkpointing = on
@@ -134,6 +135,7 @@ class ImageBackbone(nn.Module):
 
     def _silence(self) -> None:
         """Nothing draws from the process: a resumed run could not repeat it."""
+        module: Any
         for module in self.modules():
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0

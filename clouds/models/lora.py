@@ -4,6 +4,7 @@ Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". No dropout
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,14 +48,15 @@ def add_adapters(model: nn.Module, parts: Sequence[nn.Module], config: LoraConfi
     for part in parts:
         _open_attention(part)
     called = _called(model, parts)
-    linear = {name: layer for name, layer in called.items() if isinstance(layer, nn.Linear)}
-    layers = linear or {name: layer for name, layer in called.items() if isinstance(layer, nn.Conv2d)}
-    names = sorted(layers) if config.targets is None else _named(list(layers), config.targets)
+    linear = [name for name, layer in called.items() if isinstance(layer, nn.Linear)]
+    layers = linear or list(called)
+    names = sorted(layers) if config.targets is None else _named(layers, config.targets)
     adapters = PeftConfig(r=config.rank, lora_alpha=config.alpha, target_modules=names, lora_dropout=0.0, bias="none")
     inject_adapter_in_model(adapters, model)
 
 
 def _open_attention(part: nn.Module) -> None:
+    module: Any
     for module in list(part.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.MultiheadAttention):

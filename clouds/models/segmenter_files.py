@@ -107,9 +107,7 @@ def trainable_state(model: MaskSegmenter) -> dict[str, Tensor]:
     # a buffer changes with the module it belongs to
     frozen = "backbone." if model.backbone.frozen else "\0"
     return {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if parameters.get(name, not name.startswith(frozen))
+        name: tensor for name, tensor in model.state_dict().items() if parameters.get(name, not name.startswith(frozen))
     }
 
 

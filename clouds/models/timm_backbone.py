@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from clouds.errors import UsageError
@@ -15,25 +16,24 @@ from clouds.models.vit_backbone import timm_vit_tower
 
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False})
 """How timm's families are asked to take images of any size; convolutions need not be asked."""
+_PROBE_SIZE = (64, 96)
 
 
 class TimmPyramid(nn.Module):
     """A model of timm whose stages have the strides 4, 8, 16 and 32, up to the last of them."""
 
-    def __init__(self, trunk: nn.Module, stages: list[int]) -> None:
+    def __init__(self, trunk: Any, stages: list[int]) -> None:
         super().__init__()
         self.stages = trunk.prune_intermediate_layers(stages, prune_norm=True, prune_head=True)
         self.trunk = trunk
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """The four stages' maps, as timm's `features_only` models give them."""
-        maps: list[Tensor] = self.trunk.forward_intermediates(
-            images_BCHW, indices=self.stages, intermediates_only=True
-        )
+        maps: list[Tensor] = self.trunk.forward_intermediates(images_BCHW, indices=self.stages, intermediates_only=True)
         return maps
 
 
-def create_timm(name: str, **arguments: Any) -> tuple[nn.Module, dict[str, Any]]:
+def create_timm(name: str, **arguments: Any) -> tuple[Any, dict[str, Any]]:
     """A model of timm that takes images of any size where its family can, and the argument that makes it so."""
     for extra in _ANY_SIZE:
         try:
@@ -44,13 +44,13 @@ def create_timm(name: str, **arguments: Any) -> tuple[nn.Module, dict[str, Any]]
     return timm.create_model(name, **arguments), {}
 
 
-def rebuild_timm(model: Mapping[str, Any]) -> nn.Module:
+def rebuild_timm(model: Mapping[str, Any]) -> Any:
     """The model of `{"name": ..., "args": {...}}`, with random weights and no classifier."""
     return timm.create_model(model["name"], pretrained=False, num_classes=0, **model["args"])
 
 
 def timm_tower(
-    trunk: nn.Module, source: str, projection: nn.Module | None = None, projection_dim: int | None = None
+    trunk: Any, source: str, projection: nn.Module | None = None, projection_dim: int | None = None
 ) -> Tower:
     """The tower of a whole model of timm, which it takes apart.
 
@@ -68,22 +68,37 @@ def timm_tower(
     # where several stages share a stride, the deepest of them has seen most
     stages = [max(index for index, found in enumerate(strides) if found == stride) for stride in STRIDES]
     first, second, third, fourth = (trunk.feature_info[stage]["num_chs"] for stage in stages)
+    pyramid = TimmPyramid(trunk, stages)
+    _check_strides(pyramid, source)
     return Tower(
-        parts={"tower": TimmPyramid(trunk, stages)},
+        parts={"tower": pyramid},
         channels=(first, second, third, fourth),
         projection=projection,
         embedding_dim=projection_dim,
     )
 
 
-def _check_any_size(trunk: nn.Module, source: str) -> None:
+@torch.no_grad()
+def _check_strides(pyramid: TimmPyramid, source: str) -> None:
+    """Raises `UsageError` where maps are smaller than their strides say, as those of unpadded convolutions are."""
+    height, width = _PROBE_SIZE
+    try:
+        maps = pyramid.eval()(next(pyramid.parameters()).new_zeros(1, 3, height, width))
+        found = str([tuple(map_BCHW.shape[-2:]) for map_BCHW in maps])
+    except RuntimeError as error:
+        found = str(error)
+    if found != str([(height // stride, width // stride) for stride in STRIDES]):
+        raise _unusable(source, pyramid.trunk, f"its maps of {height} x {width} pixels are not at {STRIDES}: {found}")
+
+
+def _check_any_size(trunk: Any, source: str) -> None:
     config = getattr(trunk, "pretrained_cfg", {})
     patches = getattr(trunk, "patch_embed", None)
     if config.get("fixed_input_size", False) and getattr(patches, "strict_img_size", True):
         raise _unusable(source, trunk, "it takes images of one size only")
 
 
-def _unusable(source: str, trunk: nn.Module, reason: str) -> UsageError:
+def _unusable(source: str, trunk: Any, reason: str) -> UsageError:
     return UsageError(
         f"backbone {source}: its image tower is a {type(trunk).__name__}, which is not supported: {reason}",
         "take a ConvNeXt, ResNet, Swin, or a ViT of timm (DINOv2, DINOv3, EVA02), or a CLIP of open_clip",

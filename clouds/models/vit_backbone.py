@@ -5,6 +5,8 @@ learned to, and the four maps have exactly the strides 4, 8, 16 and 32 of the im
 are interpolated to that grid, bicubically and in both directions on their own; rotary ones are computed for it.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
@@ -57,7 +59,7 @@ class ClipTokens(nn.Module):
 class TimmTokens(nn.Module):
     """A transformer of timm that takes images of any size, up to its last block."""
 
-    def __init__(self, trunk: nn.Module) -> None:
+    def __init__(self, trunk: Any) -> None:
         super().__init__()
         [patch] = {stage["reduction"] for stage in trunk.feature_info}
         self.patch_size = (patch, patch)
@@ -69,7 +71,7 @@ class TimmTokens(nn.Module):
         """The tokens after each tap, as maps at stride 16."""
         found = sorted(set(self.taps))
         images_BCHW = _on_grid(images_BCHW, self.patch_size)
-        maps = self.trunk.forward_intermediates(images_BCHW, indices=found, intermediates_only=True)
+        maps: list[Tensor] = self.trunk.forward_intermediates(images_BCHW, indices=found, intermediates_only=True)
         return [maps[found.index(tap)] for tap in self.taps]
 
 
@@ -115,9 +117,9 @@ def clip_vit_tower(visual: VisionTransformer, projection_dim: int | None) -> Tow
     return _with_neck(ClipTokens(visual), visual.conv1.out_channels, projection, projection_dim)
 
 
-def timm_vit_tower(trunk: nn.Module, projection: nn.Module | None = None, projection_dim: int | None = None) -> Tower:
+def timm_vit_tower(trunk: Any, projection: nn.Module | None = None, projection_dim: int | None = None) -> Tower:
     """The tower of a transformer of timm; its norm and head are taken off."""
-    return _with_neck(TimmTokens(trunk), trunk.embed_dim, projection, projection_dim)
+    return _with_neck(TimmTokens(trunk), trunk.feature_info[0]["num_chs"], projection, projection_dim)
 
 
 def _with_neck(tokens: nn.Module, width: int, projection: nn.Module | None, projection_dim: int | None) -> Tower:

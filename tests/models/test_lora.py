@@ -104,8 +104,9 @@ def test_a_checkpoint_holds_adapters_neck_and_head(folders, kind):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     learn(model, 100 + 50 * pictures(1, 3, 64, 64))
     state = trainable_state(model)
-    parts = {"head." if n.startswith("head.") else "neck." if ".neck." in n else "lora" * (".lora_" in n) for n in state}
-    assert parts == ({"head.", "neck.", "lora"} if kind in VITS else {"head.", "lora"})
+    learned = ["head.", ".neck.", ".lora_"] if kind in VITS else ["head.", ".lora_"]
+    assert all(any(part in name for part in learned) for name in state)
+    assert all(any(part in name for name in state) for part in learned)
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed <= set(state) and any(".lora_B." in name for name in changed)
     other = segmenter(folders[kind], seed=1, lora=LORA)

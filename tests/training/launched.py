@@ -1,7 +1,8 @@
 """Started by `torchrun` with the folders of a tiny CLIP and of the results: what the processes train together.
 
 The cases together hold what can go wrong between processes: shares of unequal size, several forward passes before the
-gradients meet, a parameter that no loss reaches, an image without labels and one that only one process meets unread.
+gradients meet, noise in the layers, a parameter that no loss reaches, an image without labels and one that only one
+process meets unread.
 """
 
 import sys
@@ -16,20 +17,22 @@ from clouds.engine.runtime import Runtime
 from clouds.engine.settings import RuntimeConfig
 from clouds.training.segmentation import train_segmenter
 
-CASES = {"unfrozen": {"frozen": False, "images_at_once": 1}, "frozen": {"frozen": True, "images_at_once": None}}
+CASES = {
+    "unfrozen": {"frozen": False, "drop_path": 0.5, "images_at_once": 1},
+    "adapted": {"frozen": True, "lora": {"rank": 2}, "images_at_once": None},
+}
 
 
 def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     """Three steps; the weights and what was passed over, as each process sees it."""
-    case = CASES[name]
-    model = small_segmenter(clip, frozen=bool(case["frozen"]))
+    case = dict(CASES[name])
+    images_at_once = case.pop("images_at_once")
+    model = small_segmenter(clip, **case)
     model.head.add_module("spare", nn.Linear(2, 2).requires_grad_(True))
     nn.init.ones_(model.head.spare.weight)
     nn.init.ones_(model.head.spare.bias)
     draws = draws_of(Faulty(world(6), unreadable=[1], unlabelled=[4]))
-    config = small_config(
-        batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=case["images_at_once"]
-    )
+    config = small_config(batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=images_at_once)
     skipped = train_segmenter(model, draws, config, place_at(folder / name, runtime), backbone_lr_multiplier=0.5)
     save_file({"scores": scores(model), **model.state_dict()}, folder / name / f"rank-{runtime.rank}.safetensors")
     write_json(folder / name / f"rank-{runtime.rank}.json", {"skipped": skipped})

@@ -71,8 +71,8 @@ def draws_of(*datasets: Dataset, augment: AugmentConfig = CROPPED, seed: int = 5
     return Draws([Source(dataset, 1.0, augment) for dataset in datasets], seed, LABELS.ignore)
 
 
-def small_segmenter(clip: Path, *, frozen: bool = False) -> MaskSegmenter:
-    backbone = BackboneConfig(weights=str(clip), frozen=frozen)
+def small_segmenter(clip: Path, *, frozen: bool = False, **values: Any) -> MaskSegmenter:
+    backbone = BackboneConfig(weights=str(clip), frozen=frozen, **values)
     return build_segmenter(SegmenterConfig(backbone=backbone, head=HEAD), LABELS.num_classes, seed=3)
 
 
