@@ -63,11 +63,11 @@ class Train:
         }
 
     def fetch(self) -> None:
-        from clouds.models.clip_weights import factory_arguments
+        from clouds.models.backbone_weights import recipe
 
         backbone = self.config.segmenter.backbone
         if backbone.hub_id or backbone.pretrained:
-            factory_arguments(backbone)
+            recipe(backbone)
 
     def shards(self) -> Iterable[Shard]:
         chosen_by = validation_stamp(self.config.validation, self.validated)

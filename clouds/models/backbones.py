@@ -1,42 +1,49 @@
-"""Image towers of CLIP models as multi-scale backbones, through open_clip's own factory. They know no head.
+"""Image towers as multi-scale backbones, through open_clip's and timm's own factories. They know no head.
 
-A new kind of trunk is a new class that fulfils `Backbone` and a line in `_adapt`.
+A new kind of tower is a new file that takes it into the parts of a `Tower`, and a line in `_clip_tower`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import open_clip
 import timm
-import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
-from timm.layers import DropPath
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
 from clouds.errors import CloudsError, UsageError, nearest
-from clouds.models.clip_weights import WHAT, factory_arguments
-from clouds.models.segmenter_config import BackboneConfig
-from clouds.models.transformers_backbone import rebuild_transformers
+from clouds.models.backbone_weights import WHAT, Recipe, recipe
+from clouds.models.convnext_backbone import convnext_tower
+from clouds.models.image_backbone import ImageBackbone, Tower
+from clouds.models.lora import add_adapters
+from clouds.models.resnet_backbone import resnet_tower
+from clouds.models.segmenter_config import TIMM_PREFIX, BackboneConfig, LoraConfig
+from clouds.models.timm_backbone import create_timm, rebuild_timm, timm_tower
+from clouds.models.transformers_backbone import rebuild_transformers, transformers_tower
+from clouds.models.vit_backbone import TimmTokenProjection, clip_vit_tower
 from clouds.models.weights import is_local
 
-STRIDES = (4, 8, 16, 32)
 _LAYER_SCALE = 0.1
 LEAST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 """A text tower that costs nothing: open_clip builds none without one."""
 
 LOAD_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError, UnpicklingError)
-"""What open_clip lets through for weights that are missing, damaged or of another model."""
+"""What the libraries let through for weights that are missing, damaged or of another model."""
 
 
 class Backbone(Protocol):
     """What a segmenter needs of an image tower; also a torch module.
 
     `channels` and `strides` describe the four feature maps, `mean` and `std` (1, 3, 1, 1) the normalisation of images
-    in 0..1, `architecture` is what `rebuild_backbone` makes the same module of, without weights. `embedding_dim` is the
-    length of what `embed` gives, None where the CLIP's projection was not kept.
+    in 0..1, `architecture` is what `rebuild_backbone` makes the same module of, without weights. `embedding_dim` is
+    the length of what `embed` gives, None where CLIP's projection is not there. `base` names the weights that a
+    segmenter's folder leaves out, None when it leaves out none.
     """
 
     channels: tuple[int, int, int, int]
@@ -45,6 +52,7 @@ class Backbone(Protocol):
     std: Tensor
     architecture: dict[str, Any]
     embedding_dim: int | None
+    base: BackboneConfig | None
 
     @property
     def frozen(self) -> bool: ...
@@ -53,99 +61,53 @@ class Backbone(Protocol):
 
     def train(self, mode: bool) -> Any: ...
 
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
+    def embed(self, pooled_BQC: Tensor) -> Tensor:
+        """Vectors pooled from the tower's last own map, in the space of CLIP's texts: (B, Q, `embedding_dim`)."""
 
-    def embed(self, pooled_BQC: Tensor) -> Tensor: ...
+    def seed_items(self, seeds: Sequence[int]) -> None:
+        """One seed per image of the next forward pass, for layers that draw."""
+
+    def checkpoint_activations(self, on: bool) -> None:
+        """Trade time for memory in the backward pass."""
+
+    def embeddings(self) -> set[nn.Parameter]:
+        """Parameters that weight decay leaves alone besides norms."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
     def __call__(self, images_BCHW: Tensor) -> list[Tensor]: ...
 
 
-class OpenClipBackbone(nn.Module):
-    """The ConvNeXt trunk of an open_clip model: its four stages, and on request its projection to CLIP's vectors."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, trunk: ConvNeXt, architecture: dict[str, Any], projection: nn.Module | None = None) -> None:
-        super().__init__()
-        stages = trunk.feature_info
-        self.strides = tuple(stage["reduction"] for stage in stages)
-        self.channels = tuple(stage["num_chs"] for stage in stages)
-        self.stem, self.stages = trunk.stem, trunk.stages
-        self.architecture = architecture
-        self.embedding_dim = None if projection is None else int(architecture["model"]["embed_dim"])
-        self.projection = None if projection is None else nn.Sequential(trunk.norm_pre, trunk.head, projection)
-        for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(architecture[name]).view(1, -1, 1, 1), persistent=False)
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                # its noise comes from the process, so a resumed run could not repeat it
-                module.drop_prob = 0.0
-        self.freeze(False)
-
-    @property
-    def frozen(self) -> bool:
-        return self._frozen
-
-    def freeze(self, frozen: bool) -> None:
-        """Fix the weights, and keep evaluation mode whatever `train` says; or undo both."""
-        self._frozen = frozen
-        self.requires_grad_(not frozen)
-        if self.projection is not None:
-            # no loss reaches it
-            self.projection.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "OpenClipBackbone":
-        return super().train(mode and not self._frozen)
-
-    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Feature maps at `strides` of normalised float images whose sides are multiples of the largest stride."""
-        features = []
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
-            features_BCHW = self.stem(images_BCHW)
-            for stage in self.stages:
-                features_BCHW = stage(features_BCHW)
-                features.append(features_BCHW)
-        return features
-
-    @torch.no_grad()
-    def embed(self, pooled_BQC: Tensor) -> Tensor:
-        """The CLIP's own vectors (B, Q, E), not normalised, of vectors pooled from the last feature map.
-
-        Raises `ValueError` where the projection was not kept.
-        """
-        if self.projection is None:
-            raise ValueError("this backbone was built without the CLIP's projection")
-        maps_NC11 = pooled_BQC.flatten(0, 1)[:, :, None, None]
-        embedded_BQE: Tensor = self.projection(maps_NC11).unflatten(0, pooled_BQC.shape[:2])
-        return embedded_BQE
-
-
 def load_backbone(config: BackboneConfig, *, keep_projection: bool = False) -> Backbone:
-    """The backbone with its weights, on the CPU in float32; with `keep_projection` it can `embed`.
+    """The backbone with its weights, on the CPU in float32; what it adds to them starts from torch's generator.
 
-    Raises `CloudsError` when the weights are neither on disk nor reachable, or broken, and `UsageError` when
-    open_clip has no such architecture or its image tower is of a kind that is not supported.
+    Args:
+        keep_projection: keep the part of a CLIP that `Backbone.embed` needs.
+
+    Raises `CloudsError` when the weights are neither on disk nor reachable, or broken, and `UsageError` when no library
+    has such an architecture, its image tower is of a kind that is not supported, or it has no projection to keep.
     """
-    if config.hub_id is None and not is_local(config.weights) and config.pretrained is None:
-        backbone = _random(config.weights, keep_projection)
+    options = _options(config, keep_projection)
+    known = recipe(config) if _has_weights(config) or config.timm_name is not None else None
+    if known is None:
+        backbone = _random(config.weights, options)
+    elif known.library == "timm":
+        backbone = _from_timm(known, config, options)
     else:
-        backbone = _pretrained(config, keep_projection)
+        backbone = _from_open_clip(known, config, options)
+    if not _has_weights(config):
+        _let_learn(backbone)
     backbone.freeze(config.frozen)
+    backbone.base = config if config.store == "trained" else None
     return backbone
 
 
 def rebuild_backbone(architecture: Mapping[str, Any]) -> Backbone:
     """The backbone described by `Backbone.architecture`, with random weights; reads no file."""
-    if "transformers" in architecture:
-        return rebuild_transformers(dict(architecture))
-    model = deepcopy(dict(architecture["model"]))
-    clip = open_clip.CLIP(**model, text_cfg=dict(LEAST_TEXT))
-    return _adapt(clip.visual, dict(architecture), "the saved architecture")
+    return _rebuild(dict(architecture), "the saved architecture")
 
 
-def backbone_of(
+def clip_backbone(
     visual: nn.Module, model_config: Mapping[str, Any], preprocess: Mapping[str, Any], *, keep_projection: bool = False
 ) -> Backbone:
     """A built CLIP's image tower, `CLIP.visual`, as a backbone, not frozen.
@@ -153,76 +115,164 @@ def backbone_of(
     `model_config` is open_clip's description of the model, `preprocess` has the `mean` and `std` of images in 0..1.
     Raises `UsageError` for an image tower of a kind that is not supported.
     """
-    return _adapt(visual, _architecture(model_config, preprocess, keep_projection), "this CLIP")
+    architecture = _architecture(model_config, preprocess)
+    if keep_projection:
+        architecture["keep_projection"] = True
+    return _assemble(_clip_tower(visual, architecture, "this CLIP"), architecture, "this CLIP")
 
 
-def _random(name: str, keep_projection: bool) -> Backbone:
-    known = open_clip.get_model_config(name) or _bare_trunk(name)
-    if known is None:
+def transformers_backbone(
+    model: nn.Module, described: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
+) -> Backbone:
+    """A built backbone of transformers, with the values of the config it was built from.
+
+    `mean` and `std` normalise images in 0..1. Raises `UsageError` for one whose maps are not at `STRIDES`.
+    """
+    architecture = {"transformers": dict(described), "mean": list(mean), "std": list(std)}
+    return _assemble(transformers_tower(model), architecture, "of transformers")
+
+
+def _has_weights(config: BackboneConfig) -> bool:
+    return config.hub_id is not None or is_local(config.weights) or config.pretrained is not None
+
+
+def _options(config: BackboneConfig, keep_projection: bool) -> dict[str, Any]:
+    """What an architecture says besides the model: only what differs from a bare tower."""
+    options: dict[str, Any] = {}
+    if keep_projection:
+        options["keep_projection"] = True
+    if config.lora is not None:
+        options["lora"] = config.lora.model_dump(mode="json")
+    if config.drop_path:
+        options["drop_path"] = config.drop_path
+    return options
+
+
+def _rebuild(architecture: dict[str, Any], source: str) -> ImageBackbone:
+    if "transformers" in architecture:
+        return _assemble(transformers_tower(rebuild_transformers(architecture["transformers"])), architecture, source)
+    if "timm" in architecture:
+        return _assemble(timm_tower(rebuild_timm(architecture["timm"]), source), architecture, source)
+    clip = open_clip.CLIP(**deepcopy(architecture["model"]), text_cfg=dict(LEAST_TEXT))
+    return _assemble(_clip_tower(clip.visual, architecture, source), architecture, source)
+
+
+def _assemble(tower: Tower, architecture: dict[str, Any], source: str) -> ImageBackbone:
+    if architecture.get("keep_projection") and tower.projection is None:
         raise UsageError(
-            f"'train.segmenter.backbone.weights' = {name!r} is not an architecture that open_clip or timm knows",
-            f"{nearest(name, open_clip.list_models())}; or give a hub id (owner/name), or a folder that starts with ./",
+            f"backbone {source}: it has no projection into the space of texts", "take a CLIP of open_clip for that"
         )
-    defaults = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    backbone = rebuild_backbone(_architecture(known, defaults, keep_projection))
-    for parameter_name, parameter in backbone.named_parameters():
-        if parameter_name.endswith(".gamma"):
-            # at its published 1e-6 a block does nothing until after many thousand steps
-            parameter.data.fill_(_LAYER_SCALE)
+    backbone = ImageBackbone(tower, architecture)
+    if "lora" in architecture:
+        add_adapters(backbone, backbone.parts, LoraConfig(**architecture["lora"]))
     return backbone
 
 
+def _clip_tower(visual: nn.Module, architecture: Mapping[str, Any], source: str) -> Tower:
+    """The image tower of a CLIP in parts, chosen by its type."""
+    model = architecture["model"]
+    projection_dim = model["embed_dim"] if architecture.get("keep_projection") else None
+    if isinstance(visual, ModifiedResNet):
+        return resnet_tower(visual, projection_dim)
+    if isinstance(visual, VisionTransformer):
+        return clip_vit_tower(visual, projection_dim)
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt):
+        tower = convnext_tower(visual, projection_dim)
+        if tower is not None:
+            return tower
+    if isinstance(visual, TimmModel):
+        return _timm_trunk_tower(visual, model["vision_cfg"]["timm_model_name"], projection_dim, source)
+    raise UsageError(
+        f"backbone {source}: its image tower is a {type(visual).__name__}, which is not supported",
+        "take a CLIP whose image tower is a ConvNeXt, a ResNet or a vision transformer",
+    )
+
+
+def _timm_trunk_tower(visual: Any, name: str, projection_dim: int | None, source: str) -> Tower:
+    """The tower of a CLIP's trunk that is no ConvNeXt; open_clip builds it for one size, so it is built anew."""
+    weights = visual.trunk.state_dict()
+    trunk, _ = create_timm(name, pretrained=False, num_classes=0)
+    projection = None
+    if hasattr(visual.trunk, "blocks") and projection_dim:
+        projection = TimmTokenProjection(visual)
+    tower = timm_tower(trunk, source, projection, projection_dim if projection is not None else None)
+    kept = trunk.state_dict()
+    trunk.load_state_dict({key: weights[key] for key in kept}, assign=True)
+    return tower
+
+
+def _random(name: str, options: Mapping[str, Any]) -> ImageBackbone:
+    known = open_clip.get_model_config(name) or _bare_trunk(name)
+    if known is None:
+        raise UsageError(
+            f"'train.segmenter.backbone.weights' = {name!r} is not an architecture that open_clip knows, or one of "
+            "timm's ConvNeXts",
+            f"{_nearest_architecture(name)}; or give a hub id (owner/name), or a folder that starts with ./",
+        )
+    defaults = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    return _rebuild({**_architecture(known, defaults), **options}, name)
+
+
+def _let_learn(backbone: nn.Module) -> None:
+    for name, parameter in backbone.named_parameters():
+        if name.endswith(".gamma"):
+            # at its published 1e-6 a block does nothing until after many thousand steps
+            parameter.data.fill_(_LAYER_SCALE)
+
+
+def _nearest_architecture(name: str) -> str:
+    if timm.is_model(name):
+        return f"did you mean '{TIMM_PREFIX}{name}'?"
+    return nearest(name, [*open_clip.list_models(), *(f"{TIMM_PREFIX}{model}" for model in timm.list_models())])
+
+
 def _bare_trunk(name: str) -> dict[str, Any] | None:
-    """The config of a CLIP around one of timm's trunks; its other parts are as small as can be."""
-    if not timm.is_model(name):
+    """The config of a CLIP around one of timm's ConvNeXts; its other parts are as small as can be."""
+    if name not in timm.list_models(module="convnext"):
         return None
     return {"embed_dim": 8, "vision_cfg": {"timm_model_name": name, "timm_pool": "", "image_size": 64}}
 
 
-def _pretrained(config: BackboneConfig, keep_projection: bool) -> Backbone:
-    arguments = factory_arguments(config)
+def _from_open_clip(known: Recipe, config: BackboneConfig, options: Mapping[str, Any]) -> ImageBackbone:
     try:
-        clip = open_clip.create_model(**arguments, require_pretrained=True)
-        known = open_clip.get_model_config(arguments["model_name"])
+        clip = open_clip.create_model(**known.arguments, require_pretrained=True)
+        described = open_clip.get_model_config(known.arguments["model_name"])
     except LOAD_ERRORS as error:
-        raise _unusable(config, error) from error
-    preprocess = open_clip.get_model_preprocess_cfg(clip)
-    return _adapt(clip.visual, _architecture(known, preprocess, keep_projection), config.weights)
+        raise _unusable(config, "open_clip", error) from error
+    if known.arguments.get("force_quick_gelu"):
+        described["quick_gelu"] = True
+    architecture = {**_architecture(described, open_clip.get_model_preprocess_cfg(clip)), **options}
+    return _assemble(_clip_tower(clip.visual, architecture, config.weights), architecture, config.weights)
 
 
-def _unusable(config: BackboneConfig, error: Exception) -> CloudsError:
+def _from_timm(known: Recipe, config: BackboneConfig, options: Mapping[str, Any]) -> ImageBackbone:
+    arguments = dict(known.arguments)
+    try:
+        trunk, size = create_timm(arguments.pop("model_name"), **arguments)
+    except LOAD_ERRORS as error:
+        raise _unusable(config, "timm", error) from error
+    normalisation = {key: list(trunk.pretrained_cfg[key]) for key in ("mean", "std")}
+    architecture = {"timm": {"name": known.name, "args": {**known.args, **size}}, **normalisation, **options}
+    return _assemble(timm_tower(trunk, config.weights), architecture, config.weights)
+
+
+def _unusable(config: BackboneConfig, library: str, error: Exception) -> CloudsError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     if config.pretrained is None:
         return CloudsError(
-            f"{WHAT}: {config.weights} is not a usable open_clip model ({reason})",
-            "it needs open_clip_config.json and open_clip_model.safetensors, of one model",
+            f"{WHAT}: {config.weights} is not a usable {library} model ({reason})",
+            "it needs open_clip_config.json and open_clip_model.safetensors, or timm's config.json and "
+            "model.safetensors, of one model",
         )
     return CloudsError(
-        f"{WHAT}: open_clip cannot load {config.weights!r} with the weights {config.pretrained!r} ({reason})",
-        "give a tag that open_clip.list_pretrained() has for this architecture, or a file of its weights",
+        f"{WHAT}: {library} cannot load {config.weights!r} with the weights {config.pretrained!r} ({reason})",
+        f"give a tag that {library}.list_pretrained() has for this architecture, or a file of its weights",
     )
 
 
-def _architecture(
-    model_config: Mapping[str, Any], preprocess: Mapping[str, Any], keep_projection: bool
-) -> dict[str, Any]:
+def _architecture(model_config: Mapping[str, Any], preprocess: Mapping[str, Any]) -> dict[str, Any]:
     vision = {**model_config["vision_cfg"], "timm_model_pretrained": False}
     model = {"embed_dim": model_config["embed_dim"], "vision_cfg": vision}
     if "quick_gelu" in model_config:
         model["quick_gelu"] = model_config["quick_gelu"]
-    architecture = {"model": model, "mean": list(preprocess["mean"]), "std": list(preprocess["std"])}
-    return {**architecture, "keep_projection": True} if keep_projection else architecture
-
-
-def _adapt(visual: nn.Module, architecture: dict[str, Any], source: str) -> Backbone:
-    """The image tower behind `Backbone`, chosen by its type."""
-    trunk = getattr(visual, "trunk", visual)
-    if isinstance(trunk, ConvNeXt):
-        projection = visual.get_submodule("head") if architecture.get("keep_projection") else None
-        backbone = OpenClipBackbone(trunk, architecture, projection)
-        if backbone.strides == STRIDES:
-            return backbone
-    raise UsageError(
-        f"backbone {source}: its image tower is a {type(trunk).__name__}, which is not supported",
-        f"take a model whose image tower is a ConvNeXt with strides {STRIDES}, such as convnext_large_d_320",
-    )
+    return {"model": model, "mean": list(preprocess["mean"]), "std": list(preprocess["std"])}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clouds.data.labels import LabelMap
 from clouds.errors import CloudsError
-from clouds.models.backbones import backbone_of
+from clouds.models.backbones import clip_backbone
 from clouds.models.published_clip import published_clip
 from clouds.models.published_names import CITYSCAPES_NAMES, CLIP, HEAD, PACKED, count_blocks, our_names, unused
 from clouds.models.segmenter import MaskSegmenter
@@ -157,7 +157,7 @@ def convert(
     _check_classes(head, tensors, label_map)
     clip, clip_name = published_clip(clip_tensors, backbone)
     names_of = {id(tensor): CLIP + name for name, tensor in clip.model.state_dict(keep_vars=True).items()}
-    tower = backbone_of(
+    tower = clip_backbone(
         clip.model.visual, clip.config["model_cfg"], clip.config["preprocess_cfg"], keep_projection=ensemble is not None
     )
     tower.freeze(True)

@@ -21,13 +21,6 @@ from clouds.ops.semantic import semantic_scores
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
-# embeddings that are plain parameters of the image towers of timm, open_clip and transformers, by the last part of
-# their names
-_EMBEDDINGS = frozenset(
-    ("cls_token", "class_embedding", "pos_embed", "positional_embedding", "position_embeddings", "reg_token",
-     "register_tokens", "mask_token", "relative_position_bias_table")
-)  # fmt: skip
-
 
 class MaskSegmenter(nn.Module):
     """Images to masks and classes, or to class scores of every pixel."""
@@ -188,7 +181,7 @@ def parameter_groups(
     """
     multipliers = {"backbone": 1.0, "head": 1.0, **(lr_multipliers or {})}
     _check_names(model, multipliers, no_decay)
-    undecayed = {
+    undecayed = model.backbone.embeddings() | {
         parameter for module in model.modules() if isinstance(module, (*_NORMS, nn.Embedding))
         for parameter in module.parameters(recurse=False)
     }  # fmt: skip
@@ -197,7 +190,7 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         part = max((part for part in multipliers if f"{name}.".startswith(f"{part}.")), key=len)
-        decays = parameter not in undecayed and name.rpartition(".")[2] not in {*_EMBEDDINGS, *no_decay}
+        decays = parameter not in undecayed and name.rpartition(".")[2] not in no_decay
         share = backbone_lr_multiplier if name.startswith("backbone.") else 1.0
         group = groups.setdefault(
             f"{part}.{'decay' if decays else 'no_decay'}",

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from clouds.config import ConfigModel, Neutral, SourceStr
 from clouds.models.weights import HashCache, is_local, weight_identity
 
+TIMM_PREFIX = "timm:"
 _HUB_PREFIX = "hf-hub:"
 
 PUBLISHED_TEMPLATES = (
@@ -22,21 +23,39 @@ PUBLISHED_TEMPLATES = (
 """ViLD's prompts (arXiv 2104.13921), as CLOUDS averages over them."""
 
 
+class LoraConfig(ConfigModel):
+    """Low-rank adapters beside layers that stay as they are."""
+
+    rank: int = Field(default=16, gt=0)
+    """Width of an adapter."""
+    alpha: int = Field(default=16, gt=0)
+    """An adapter's output counts alpha / rank times."""
+    targets: tuple[str, ...] | None = None
+    """Layers that get one, by the ends of their names (`qkv`, `mlp.fc1`); null: every linear layer of the tower, or
+    every convolution where it has none."""
+
+
 class BackboneConfig(ConfigModel):
-    """Which CLIP image tower reads the images."""
+    """Which image tower reads the images, and what of it learns."""
 
     # weights are told apart by `backbone_identity`, not by where they lie
     weights: Neutral[SourceStr]
-    """A hub id (`owner/name`), a folder in open_clip's format, or the name of an architecture: open_clip's, or one of
-    timm's ConvNeXts, which starts from random weights."""
+    """A hub id (`owner/name`), a folder in open_clip's or timm's format, or the name of an architecture: open_clip's
+    (`EVA02-L-14`), `timm:NAME`, or a bare name of one of timm's ConvNeXts, which starts from random weights."""
     pretrained: Neutral[SourceStr | None] = None
-    """For an architecture: open_clip's tag of its weights, or a file; null starts from random weights."""
+    """For an architecture: the library's tag of its weights, or a file; null starts from random weights."""
     revision: Neutral[str | None] = None
     """Branch, tag or commit of the hub repository the weights come from; null is its main branch."""
     frozen: bool = True
-    """Keep the backbone as it is and train the head alone."""
+    """Keep the tower as it is and train the head, and what the backbone adds to the tower: neck and adapters."""
     lr_multiplier: float = Field(default=1.0, ge=0)
-    """The learning rate of the backbone, as a share of the head's."""
+    """The learning rate of the backbone, neck and adapters included, as a share of the head's."""
+    lora: LoraConfig | None = None
+    """Adapters that learn in the place of the frozen tower; null: none."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """How often a tower that learns leaves out its last residual branch for an image; less for earlier ones."""
+    store: Literal["full", "trained"] = "full"
+    """What a segmenter's folder holds: all weights, or those that learned, beside the name and hash of the others'."""
 
     @property
     def hub_id(self) -> str | None:
@@ -44,10 +63,27 @@ class BackboneConfig(ConfigModel):
         name = self.weights.removeprefix(_HUB_PREFIX)
         return name if not is_local(name) and "/" in name else None
 
+    @property
+    def timm_name(self) -> str | None:
+        """The architecture that `timm:NAME` names."""
+        return self.weights.removeprefix(TIMM_PREFIX) if self.weights.startswith(TIMM_PREFIX) else None
+
     @model_validator(mode="after")
     def _tag_belongs_to_architecture(self) -> "BackboneConfig":
         if self.pretrained is not None and (self.hub_id or is_local(self.weights)):
-            raise ValueError("`pretrained` goes with the name of an open_clip architecture; here it must be null")
+            raise ValueError("`pretrained` goes with the name of an architecture; here it must be null")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_fits(self) -> "BackboneConfig":
+        if self.lora is not None and not self.frozen:
+            raise ValueError("`lora` adapts a tower that stays as it is; set `frozen: true`, or leave `lora` out")
+        if self.store == "trained" and not self.frozen:
+            raise ValueError("`store: trained` goes with `frozen: true`; a tower that learns is stored in full")
+        if self.store == "trained" and not (self.hub_id or is_local(self.weights) or self.pretrained):
+            raise ValueError("`store: trained` needs weights that can be loaded again; random ones are stored in full")
+        if self.drop_path and self.frozen:
+            raise ValueError("`drop_path` goes with `frozen: false`; a frozen tower leaves nothing out")
         return self
 
 
@@ -146,12 +182,14 @@ class MaskLossConfig(ConfigModel):
 def backbone_identity(config: BackboneConfig, cache: HashCache | None) -> dict[str, str | bool | None]:
     """What a fingerprint needs to know of the backbone's weights, without loading any.
 
-    As `weight_identity` for folders, files and hub ids; for an open_clip architecture its name and the tag.
+    As `weight_identity` for folders, files and hub ids; for an architecture its library, its name and the tag.
     """
     source = config.hub_id or config.weights
     if config.hub_id or is_local(source):
         return dict(weight_identity(source, config.revision, cache=cache, key="train.segmenter.backbone.weights"))
-    named: dict[str, str | bool | None] = {"kind": "open_clip", "name": source, "pretrained": config.pretrained}
+    library = "open_clip" if config.timm_name is None else "timm"
+    name = config.timm_name or source
+    named: dict[str, str | bool | None] = {"kind": library, "name": name, "pretrained": config.pretrained}
     if config.revision is not None:
         named["revision"] = config.revision
     if config.pretrained is not None and is_local(config.pretrained):

@@ -1,9 +1,9 @@
 """A segmenter as a folder: weights and what is needed to build the model again. It knows no stage.
 
-The folder is complete in itself: a frozen backbone's weights are in it, so the CLIP model it came from is not needed.
-With a text classifier the CLIP's text tower is too, in a folder of its own (see `clouds.models.text_tower`): it is
-written with the model, read only when other classes are asked for.
-Equal models give equal bytes.
+The folder is complete in itself: a frozen backbone's weights are in it, so the model it came from is not needed; only
+with `store: trained` they are left out, and loaded again from where they came from. With a text classifier the CLIP's
+text tower is there too, in a folder of its own (see `clouds.models.text_tower`): it is written with the model, and read
+only when other classes are asked for. Equal models give equal bytes.
 """
 
 import json
@@ -25,6 +25,7 @@ from clouds.models.class_texts import ClassTexts, Naming
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig
 from clouds.models.segmenter_folder import CONFIG_FILE, WEIGHTS_FILE
+from clouds.models.stored_base import StoredBase, check_base, content_sha256, load_base
 from clouds.models.text_tower import KeptTower
 
 TEXT_FOLDER = "text"
@@ -42,6 +43,7 @@ class SegmenterInfo:
 class _Backbone(ConfigModel):
     frozen: bool
     architecture: dict[str, Any]
+    base: StoredBase | None = None
 
 
 class _Texts(ConfigModel):
@@ -75,18 +77,22 @@ def save_segmenter(
     """
     if len(class_names) != model.num_classes:
         raise ValueError(f"{len(class_names)} class names for {model.num_classes} classes")
+    backbone = model.backbone
     description = _Description(
         class_names=tuple(class_names),
-        backbone=_Backbone(frozen=model.backbone.frozen, architecture=model.backbone.architecture),
+        backbone=_Backbone(frozen=backbone.frozen, architecture=backbone.architecture, base=_base(model)),
         head=model.head_config,
         texts=_described(model.naming),
         extra=dict(extra or {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    stored = model.state_dict() if backbone.base is None else trainable_state(model)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    unsaid = {"texts"} if description.texts is None else None
-    text = json.dumps(description.model_dump(mode="json", exclude=unsaid), indent=2, sort_keys=True, ensure_ascii=False)
+    values = description.model_dump(mode="json", exclude={"texts"} if description.texts is None else None)
+    if backbone.base is None:
+        del values["backbone"]["base"]
+    text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     if model.naming is not None and model.naming.tower is not None:
         model.naming.tower.save(folder / TEXT_FOLDER)
@@ -97,33 +103,35 @@ def load_segmenter(
 ) -> tuple[MaskSegmenter, SegmenterInfo]:
     """The model, in evaluation mode, and what the folder says about it.
 
-    Raises `CloudsError` for a missing or damaged file, weights of another model, or, when `expect_classes` is given,
-    other class names or another order of them.
+    Raises `CloudsError` for a missing or damaged file, weights of another model, a base that is missing or another
+    one, or, when `expect_classes` is given, other class names or another order of them.
     """
     description = _read_description(folder / CONFIG_FILE)
     if expect_classes is not None:
         _check_classes(description.class_names, expect_classes, folder)
     tensors = _read_tensors(folder / WEIGHTS_FILE)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            backbone = rebuild_backbone(description.backbone.architecture)
-            naming = _naming(description.texts, folder)
-            model = MaskSegmenter(backbone, description.head, len(description.class_names), naming)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _damaged(folder / CONFIG_FILE, error) from error
-    _load(model, tensors, _shapes(model.state_dict()), str(folder / WEIGHTS_FILE))
-    backbone.freeze(description.backbone.frozen)
+    model = _build(description, folder)
+    model.backbone.freeze(description.backbone.frozen)
+    stored = model.state_dict()
+    if description.backbone.base is not None:
+        stored = trainable_state(model)
+        check_base(description.backbone.base, _left_out(model), folder)
+    _load(model, tensors, _shapes(stored), str(folder / WEIGHTS_FILE))
     return model.to(device).eval(), SegmenterInfo(description.class_names, description.extra)
 
 
 def trainable_state(model: MaskSegmenter) -> dict[str, Tensor]:
-    """What training changes, by name: a checkpoint of a model with a frozen backbone holds the head alone."""
-    fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    state = model.state_dict()
-    fixed |= {name for name in state if name.startswith("texts.")}
-    if model.backbone.frozen:
-        fixed |= {name for name in state if name.startswith("backbone.")}
-    return {name: tensor for name, tensor in state.items() if name not in fixed}
+    """What training changes, by name.
+
+    A checkpoint of a model with a frozen tower holds the head, and the neck and the adapters where there are any; no
+    checkpoint holds the vectors of the classes' names.
+    """
+    parameters = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    # a buffer changes with the module it belongs to
+    fixed = ("texts.", "backbone.") if model.backbone.frozen else ("texts.",)
+    return {
+        name: tensor for name, tensor in model.state_dict().items() if parameters.get(name, not name.startswith(fixed))
+    }
 
 
 def load_trainable_state(model: MaskSegmenter, tensors: Mapping[str, Tensor], where: str = "the checkpoint") -> None:
@@ -151,6 +159,33 @@ def _naming(described: _Texts | None, folder: Path) -> Naming | None:
     texts = ClassTexts(described.names, described.trained, described.embedding_dim)
     tower = KeptTower(folder / TEXT_FOLDER) if described.classifier == "text" else None
     return Naming(texts, described.classifier, described.templates, described.ensemble, tower)
+
+
+def _left_out(model: MaskSegmenter) -> dict[str, Tensor]:
+    """What training does not change."""
+    trained = trainable_state(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in trained}
+
+
+def _base(model: MaskSegmenter) -> StoredBase | None:
+    backbone = model.backbone
+    if backbone.base is None:
+        return None
+    kept = backbone.embedding_dim is not None
+    return StoredBase(config=backbone.base, keep_projection=kept, sha256=content_sha256(_left_out(model)))
+
+
+def _build(description: _Description, folder: Path) -> MaskSegmenter:
+    """The model that the folder describes, with random weights, or with those of its base."""
+    base = description.backbone.base
+    with torch.random.fork_rng(devices=[]):
+        found = load_base(base, folder) if base is not None else None
+        try:
+            backbone = found or rebuild_backbone(description.backbone.architecture)
+            naming = _naming(description.texts, folder)
+            return MaskSegmenter(backbone, description.head, len(description.class_names), naming)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise _damaged(folder / CONFIG_FILE, error) from error
 
 
 def _load(model: MaskSegmenter, tensors: Mapping[str, Tensor], expected: Mapping[str, list[int]], where: str) -> None:

@@ -15,10 +15,10 @@ import torch
 
 from clouds.data.labels import LabelMap
 from clouds.errors import CloudsError, UsageError
+from clouds.models.backbone_weights import CONFIG_KEY, recipe
 from clouds.models.backbones import LEAST_TEXT, LOAD_ERRORS
 from clouds.models.class_texts import Naming, class_names, read_names
 from clouds.models.clip_builder import Clip, load_clip
-from clouds.models.clip_weights import CONFIG_KEY, factory_arguments
 from clouds.models.segmenter_config import BackboneConfig, EnsembleConfig, SegmenterConfig, TextConfig
 from clouds.models.weights import is_local
 
@@ -53,7 +53,13 @@ def source_clip(config: BackboneConfig) -> Clip:
             f"'{CONFIG_KEY}' = {config.weights!r} starts from random weights, and names mean nothing to them",
             "give `pretrained` or a CLIP's folder or hub id; or `classifier: closed` and no `ensemble`",
         )
-    arguments = factory_arguments(config)
+    known = recipe(config)
+    if known.library != "open_clip":
+        raise UsageError(
+            f"'{CONFIG_KEY}' = {config.weights!r} is no CLIP: it has no text tower to read names with",
+            "give a CLIP of open_clip, or `classifier: closed` and no `ensemble`",
+        )
+    arguments = known.arguments
     name = str(arguments["model_name"])
     try:
         return load_clip(Path(name.removeprefix(_LOCAL))) if name.startswith(_LOCAL) else _tagged(config, arguments)

@@ -12,14 +12,14 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from clouds.data.labels import LabelMap
 from clouds.errors import CloudsError
-from clouds.models.backbones import STRIDES
+from clouds.models.backbones import Backbone, transformers_backbone
+from clouds.models.image_backbone import STRIDES
 from clouds.models.published import Converted
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import HeadConfig
-from clouds.models.transformers_backbone import TransformersBackbone, adapt_transformers
 
 PREFIXES = (
-    ("model.pixel_level_module.encoder.", "backbone.model."),
+    ("model.pixel_level_module.encoder.", "backbone.maps.model."),
     ("model.pixel_level_module.decoder.", "head.pixel_decoder."),
     ("model.transformer_module.", "head.transformer."),
     ("class_predictor.", "head.class_predictor."),
@@ -97,7 +97,7 @@ def _head(config: Mask2FormerConfig, folder: Path) -> HeadConfig:
     )
 
 
-def _weights(folder: Path, config: Mask2FormerConfig) -> tuple[Mapping[str, Tensor], TransformersBackbone]:
+def _weights(folder: Path, config: Mask2FormerConfig) -> tuple[Mapping[str, Tensor], Backbone]:
     try:
         with torch.random.fork_rng(devices=[]):
             model, info = Mask2FormerForUniversalSegmentation.from_pretrained(
@@ -112,10 +112,11 @@ def _weights(folder: Path, config: Mask2FormerConfig) -> tuple[Mapping[str, Tens
         raise CloudsError(f"{folder}: its weights lack {missing[0]} ({len(missing)} in all)", "copy it again")
     processor = _normalisation(folder)
     encoder = model.model.pixel_level_module.encoder
-    backbone = adapt_transformers(encoder, config.backbone_config, processor["image_mean"], processor["image_std"])
-    if backbone.strides != STRIDES:
-        raise CloudsError(f"{folder}: its backbone has strides {backbone.strides}", f"ours are {STRIDES}")
-    return model.state_dict(), backbone
+    described = json.loads(config.backbone_config.to_json_string(use_diff=False))
+    # whoever saved it last changes nothing
+    described.pop("transformers_version", None)
+    mean, std = processor["image_mean"], processor["image_std"]
+    return model.state_dict(), transformers_backbone(encoder, described, mean, std)
 
 
 def _normalisation(folder: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class SegmentationLearner:
         self.model, self.draws, self.config = model, draws, config
         self._backbone_lr_multiplier = backbone_lr_multiplier
         self._settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
+        model.backbone.checkpoint_activations(config.checkpoint_activations)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's, with the learning rates of its parts."""
@@ -79,6 +80,7 @@ class SegmentationLearner:
         """Add one forward pass's gradients; its share of the batch's losses."""
         accelerator = step.accelerator
         generators = [torch.Generator().manual_seed(item_seed(step.seed, "points", number)) for number in batch.numbers]
+        self.model.backbone.seed_items([item_seed(step.seed, "drop path", number) for number in batch.numbers])
         with nullcontext() if last else accelerator.no_sync(step.parallel):
             with accelerator.autocast():
                 output = step.parallel(batch.images_BCHW.to(accelerator.device))

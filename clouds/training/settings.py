@@ -100,6 +100,8 @@ class TrainingConfig(LoopConfig):
     """Mean IoU in the course of the training, in its log; null: none."""
     images_at_once: Neutral[Positive | None] = None
     """Images per forward pass on one process; the rest of the batch is accumulated. Null: all of it."""
+    checkpoint_activations: Neutral[bool] = False
+    """Compute the backbone's activations twice instead of keeping them all: less memory, more time."""
     loss: MaskLossConfig = MaskLossConfig()
     """Weights and sampling of the mask loss."""
     augment: AugmentConfig = AugmentConfig()

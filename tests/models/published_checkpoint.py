@@ -9,7 +9,7 @@ import open_clip
 import torch
 
 from clouds.data.labels import LabelMap
-from clouds.models.backbones import backbone_of
+from clouds.models.backbones import clip_backbone
 from clouds.models.clip_builder import Clip
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig, TextConfig
@@ -77,7 +77,7 @@ def small_segmenter(config, *, text, ensemble=False, seed=0):
     """A segmenter with random weights, and all tensors of the CLIP under it by open_clip's names."""
     clip = small_clip(config, seed)
     tensors = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
-    backbone = backbone_of(clip.model.visual, config, clip.config["preprocess_cfg"], keep_projection=ensemble)
+    backbone = clip_backbone(clip.model.visual, config, clip.config["preprocess_cfg"], keep_projection=ensemble)
     backbone.freeze(True)
     exponents = EnsembleConfig() if ensemble else None
     naming = naming_of(clip, CLASSES, TextConfig(), text, exponents) if text or ensemble else None

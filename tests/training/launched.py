@@ -1,8 +1,9 @@
 """Started by `torchrun` with the folders of a tiny CLIP and of the results: what the processes train together.
 
 The cases together hold what can go wrong between processes: shares of unequal size, several forward passes before the
-gradients meet, a parameter that no loss reaches, an image without labels and one that only one process meets unread;
-a backbone that no loss reaches for some steps, classes that each counts some of, images that each is validated on.
+gradients meet, noise in the layers, a parameter that no loss reaches, an image without labels and one that only one
+process meets unread; a backbone that no loss reaches for some steps, classes that each counts some of, images that each
+is validated on.
 """
 
 import sys
@@ -19,8 +20,8 @@ from clouds.training.segmentation import train_segmenter
 from clouds.training.settings import ValidationConfig
 
 CASES = {
-    "unfrozen": {"frozen": False, "images_at_once": 1},
-    "frozen": {"frozen": True, "images_at_once": None},
+    "unfrozen": {"frozen": False, "drop_path": 0.5, "images_at_once": 1},
+    "adapted": {"frozen": True, "lora": {"rank": 2}, "images_at_once": None},
     "featured": {"frozen": False, "images_at_once": None},
 }
 HELD = {"held": world(3, "held", height=24, width=40)}
@@ -33,8 +34,9 @@ FEATURES = {
 
 def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     """Three steps; the weights and what was passed over, as each process sees it."""
-    case = CASES[name]
-    model = small_segmenter(clip, frozen=bool(case["frozen"]))
+    case = dict(CASES[name])
+    images_at_once = case.pop("images_at_once")
+    model = small_segmenter(clip, **case)
     model.head.add_module("spare", nn.Linear(2, 2).requires_grad_(True))
     nn.init.ones_(model.head.spare.weight)
     nn.init.ones_(model.head.spare.bias)
@@ -42,7 +44,7 @@ def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     features = FEATURES if name == "featured" else {}
     draws = by_class(dataset, folder / name, runtime) if features else draws_of(dataset)
     config = small_config(
-        batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=case["images_at_once"], **features
+        batch_size=3, steps=3, lr=1e-4, clip_norm=None, ema=0.5, images_at_once=images_at_once, **features
     )
     skipped = train_segmenter(
         model, draws, config, place_at(folder / name, runtime), backbone_lr_multiplier=0.5, validated=HELD

@@ -82,8 +82,8 @@ def by_class(dataset: Dataset, folder: Path, runtime: Runtime) -> Draws:
     return Draws([Source(dataset, 1.0, CROPPED, rare)], 5, LABELS.ignore, {0: table})
 
 
-def small_segmenter(clip: Path, *, frozen: bool = False) -> MaskSegmenter:
-    backbone = BackboneConfig(weights=str(clip), frozen=frozen)
+def small_segmenter(clip: Path, *, frozen: bool = False, **values: Any) -> MaskSegmenter:
+    backbone = BackboneConfig(weights=str(clip), frozen=frozen, **values)
     return build_segmenter(SegmenterConfig(backbone=backbone, head=HEAD), LABELS.num_classes, seed=3)
 
 
