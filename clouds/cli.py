@@ -273,6 +273,9 @@ def predict(
     checkpoint: Annotated[Path, typer.Argument(help="A segmenter's `model` folder, or a run's: then its last one.")],
     images: Annotated[list[str], typer.Argument(help="Image files, folders of them, patterns in quotes.")],
     out: Annotated[Path, typer.Option("--out", help="Where labels, overlays and metadata go.")],
+    classes: Annotated[
+        str, typer.Option("--classes", help="Ask a text classifier about others: 'bus, tram', a built-in list, a file.")
+    ] = "",
     short_edge: Annotated[int | None, typer.Option("--short-edge", help="Predict at this shorter edge.")] = None,
     size: Annotated[tuple[int, int] | None, typer.Option("--size", metavar="H W", help="Predict at this size.")] = None,
     window: Annotated[
@@ -291,9 +294,11 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Discard the predictions that lie there.")] = False,
 ) -> None:
     """Label images with a trained segmenter; what is done already is not done again."""
+    from clouds.data.class_files import class_entries
     from clouds.predict_command import predict as label_images
 
     values = {
+        "classes": class_entries(classes) if classes else None,
         "short_edge": short_edge,
         "size": size,
         "window": window,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from clouds.config import ConfigPath, Neutral
 from clouds.data.images import write_gray, write_image, write_labels
-from clouds.data.labels import LabelMap
+from clouds.data.labels import LabelMap, LabelMapConfig
 from clouds.data.listing import list_images
 from clouds.data.paired import PairedFiles
 from clouds.engine.artifact import Artifact
@@ -45,6 +45,8 @@ class PredictConfig(ProtocolConfig):
     # the list of shards says which; more images leave those that are labelled as they are
     images: Neutral[Annotated[tuple[ConfigPath, ...], Field(min_length=1)]]
     """Image files, folders that are searched to any depth, patterns such as `*/left/*.png`."""
+    classes: LabelMapConfig | None = None
+    """Other classes than those it was trained for, to ask a text classifier about; null: its own."""
     overlays: bool = True
     """Write a picture of each image with the colours of its classes laid over it."""
     confidence: bool = False
@@ -66,7 +68,8 @@ def build(config: Config) -> list[Stage]:
     """The one stage there is."""
     artifact = Artifact(config.folder / "predict")
     found = list_images(config.predict.images, leave_out=artifact.folder)
-    classes = segmenter_classes(config.predict.segmenter)
+    asked = config.predict.classes
+    classes = segmenter_classes(config.predict.segmenter) if asked is None else LabelMap.of(asked)
     images = PairedFiles(
         name="images",
         ids=list(found),
@@ -122,10 +125,13 @@ class Predict:
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.inference import predict_scores
+        from clouds.models.segmenter import with_classes
         from clouds.models.segmenter_files import load_segmenter
         from clouds.ops.pseudo_labels import pseudo_labels
 
         segmenter, _ = load_segmenter(self.config.segmenter, runtime.device)
+        if self.config.classes is not None:
+            segmenter = with_classes(segmenter, self.label_map)
 
         def work_on(shard: Shard, work: ShardWork) -> None:
             def process(batch: Sequence[Item]) -> list[Row | Exception]:

@@ -1,4 +1,4 @@
-"""A list of classes as a user gives it on the command line: a known name, or a file. It knows no model."""
+"""A list of classes as a user gives it on the command line: names, a known list, or a file. It knows no model."""
 
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,33 @@ from clouds.errors import UsageError, nearest
 
 
 def read_classes(source: str) -> LabelMap:
-    """The classes in the order of their ids.
+    """The classes in the order of their ids; see `class_entries`."""
+    try:
+        return LabelMap.of(class_entries(source))
+    except (ValidationError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise UsageError(f"classes {source}: {reason}", "give a list of class names, each once") from error
 
-    `source` is a built-in's name; or a YAML or JSON file with a list as a config's `data.classes` has it, of names and
-    of {name, color, synonyms}; or a text file with a class a line, its name first, synonyms after it between commas.
+
+def class_entries(source: str) -> Any:
+    """The classes as a config's `data.classes` has them, not validated yet.
+
+    `source` is names between commas; or a built-in list's name; or a YAML or JSON file with names and
+    {name, color, synonyms}; or a text file with a class a line, its name first, synonyms after it between commas.
     Raises `UsageError` for anything else.
     """
     path = Path(source).expanduser()
     if not path.is_file():
+        if "," in source:
+            return [name.strip() for name in source.split(",") if name.strip()]
         if source in LABEL_MAPS:
-            return LabelMap.of(source)
+            return source
         raise UsageError(f"classes {source}: no such file or list of classes", nearest(source, LABEL_MAPS))
     try:
         text = path.read_text(encoding="utf-8")
-        entries: Any = yaml.safe_load(text) if path.suffix in (".yaml", ".yml", ".json") else _lines(text)
-        return LabelMap.of(entries)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError, ValueError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise UsageError(f"classes {path}: {reason}", "give a list of class names, each once") from error
+        return yaml.safe_load(text) if path.suffix in (".yaml", ".yml", ".json") else _lines(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"classes {path}: {error}", "give a list of class names, each once") from error
 
 
 def _lines(text: str) -> list[dict[str, object]]:

@@ -24,11 +24,10 @@ from clouds.models.backbones import rebuild_backbone
 from clouds.models.class_texts import ClassTexts, Naming
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig
-from clouds.models.segmenter_folder import CONFIG_FILE, WEIGHTS_FILE
+from clouds.models.segmenter_folder import CONFIG_FILE, TEXT_FOLDER, WEIGHTS_FILE
 from clouds.models.stored_base import StoredBase, check_base, content_sha256, load_base
 from clouds.models.text_tower import KeptTower
 
-TEXT_FOLDER = "text"
 _NAMES_SHOWN = 3
 
 

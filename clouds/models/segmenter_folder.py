@@ -12,6 +12,8 @@ from clouds.models.weights import HashCache
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+TEXT_FOLDER = "text"
+"""The text tower of a segmenter that classifies by names."""
 COLORS = "colors"
 """The key of `SegmenterInfo.extra` that holds a colour for each class, (red, green, blue) in 0..255."""
 
@@ -34,12 +36,14 @@ def check_segmenter(folder: Path) -> None:
 
 
 def segmenter_identity(folder: Path, cache: HashCache) -> dict[str, str]:
-    """What a fingerprint needs to know of a segmenter: its two files' content, not where they lie.
+    """What a fingerprint needs to know of a segmenter: its files' content, not where they lie.
 
     Raises as `check_segmenter` does.
     """
     check_segmenter(folder)
-    identity = {file: cache.sha256(folder / file) for file in (CONFIG_FILE, WEIGHTS_FILE)}
+    tower = sorted(path for path in (folder / TEXT_FOLDER).rglob("*") if path.is_file())
+    files = [folder / CONFIG_FILE, folder / WEIGHTS_FILE, *tower]
+    identity = {file.relative_to(folder).as_posix(): cache.sha256(file) for file in files}
     cache.save()
     return identity
 
