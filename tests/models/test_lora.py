@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny_towers import KINDS, VITS, build_tower
+from tiny_towers import KINDS, OLDER, VITS, build_tower
 
 from clouds.errors import UsageError
 from clouds.models.backbones import load_backbone
@@ -20,7 +20,7 @@ LORA = {"rank": 2, "alpha": 4}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("towers")
-    return {kind: build_tower(kind, root / kind.replace(" ", "_")) for kind in KINDS}
+    return {kind: build_tower(kind, root / kind.replace(" ", "_")) for kind in [*KINDS, *OLDER]}
 
 
 def load(folder, seed=0, **values):
@@ -55,7 +55,7 @@ def learn(model, images, steps=2):
         optimizer.zero_grad()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OLDER])
 def test_adapters_start_as_nothing_and_every_one_of_them_learns(folders, kind):
     bare, adapted = load(folders[kind]), load(folders[kind], lora=LORA).train()
     images = pictures(2, 3, 64, 96)
@@ -77,6 +77,7 @@ def test_adapters_start_as_nothing_and_every_one_of_them_learns(folders, kind):
         ("clip vit", {"qkv", "proj", "c_fc", "c_proj"}),
         ("clip eva02", {"q_proj", "k_proj", "v_proj", "proj", "fc1_g", "fc1_x", "fc2"}),
         ("dinov2", {"qkv", "proj", "fc1", "fc2"}),
+        ("eva", {"qkv", "proj", "fc1", "fc2"}),
         ("swin", {"qkv", "proj", "fc1", "fc2", "reduction"}),
         ("clip convnext", {"fc1", "fc2"}),
         ("clip resnet", {"conv1", "conv2", "conv3", "0"}),

@@ -22,7 +22,10 @@ CLIPS = {
 }
 TIMMS = {
     "dinov2": ("vit_small_patch14_dinov2", {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 56}),
-    "dinov3": ("vit_small_patch16_dinov3", {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 64}),
+    "dinov3": (
+        "vit_small_patch16_dinov3",
+        {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 64, "rope_rescale_coords": 2.0},
+    ),
     "swin": (
         "swin_tiny_patch4_window7_224",
         {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 2, 2), "img_size": 64, "window_size": 2},
@@ -30,6 +33,8 @@ TIMMS = {
     "resnet": ("test_resnet", {}),
     "convnextv2": ("test_convnext2", {}),
 }
+# its blocks read the weight of their first layer past the layer
+OLDER = {"eva": ("eva_giant_patch14_224", {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 56})}
 KINDS = [*CLIPS, *TIMMS]
 VITS = ["clip vit", "clip vit 14", "clip eva02", "dinov2", "dinov3"]
 
@@ -50,7 +55,7 @@ def build_tower(kind: str, folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         if kind in CLIPS:
             return _clip(CLIPS[kind], folder)
-        name, arguments = TIMMS[kind]
+        name, arguments = (TIMMS | OLDER)[kind]
         model = timm.create_model(name, num_classes=5, **arguments)
         _shake(model)
         save_for_hf(model, folder, model_args=arguments, safe_serialization=True)
