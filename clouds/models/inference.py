@@ -63,25 +63,26 @@ class _Views:
         views = [(view_size, mirrored) for view_size in self._protocol.view_sizes(size) for mirrored in sides]
         if len(views) == 1:
             # nothing to add up: each image is finished before the next
-            yield from (_at(scores_Khw, size) for scores_Khw in self._view(images_BCHW, *views[0]))
+            yield from self._view(images_BCHW, *views[0])
             return
         sums: list[Tensor] = []
         for view in views:
-            for place, scores_Khw in enumerate(self._view(images_BCHW, *view)):
-                scores_KHW = _at(scores_Khw, size)
+            for place, scores_KHW in enumerate(self._view(images_BCHW, *view)):
                 if place == len(sums):
                     sums.append(torch.zeros_like(scores_KHW))
                 sums[place] += scores_KHW
         yield from (sum_KHW.div_(len(views)) for sum_KHW in sums)
 
     def _view(self, images_BCHW: Tensor, size: tuple[int, int], mirrored: bool) -> Iterator[Tensor]:
-        """Scores (K, h, w) of each image at one size; an image shown mirrored has its scores turned back."""
+        """Scores (K, H, W) of each image at its own size, as it is shown at this one, mirrored or not."""
+        own_size = (images_BCHW.shape[-2], images_BCHW.shape[-1])
         view_BChw = _resized(images_BCHW, size)
         shown_BChw = view_BChw.flip(-1) if mirrored else view_BChw
         corners = self._protocol.window_corners(size)
         parts = self._forward(shown_BChw) if len(corners) == 1 else self._windows(shown_BChw, corners)
         for scores_Khw in parts:
-            yield scores_Khw.flip(-1) if mirrored else scores_Khw
+            scores_KHW = _at(scores_Khw, own_size)
+            yield scores_KHW.flip(-1) if mirrored else scores_KHW
 
     def _windows(self, view_BChw: Tensor, corners: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         """Scores (K, h, w) of each image, averaged where its windows overlap; a batch may hold windows of several."""
