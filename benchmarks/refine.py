@@ -169,7 +169,7 @@ def table(weights: Path, folder: Path, arguments: Sequence[str]) -> None:
         command = [sys.executable, __file__, *arguments, "--child", way, str(weights), str(folder)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         result, ious = json.loads(output), agreement(folder, way)
-        cells = [f"{result['pace']:.2f}", f"{result['components']:.1f}", f"{result['megabytes']:.0f}"]
+        cells = [f"{result['pace']:.3g}", f"{result['components']:.1f}", f"{result['megabytes']:.0f}"]
         print(row([way, *cells, f"{np.mean(ious):.4f}", f"{min(ious):.4f}"]), flush=True)
 
 
