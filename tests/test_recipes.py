@@ -1,0 +1,110 @@
+"""The configs of published recipes: every one is valid, states the published numbers, and opens with what it is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clouds.config import load_tree, shipped_configs, validate
+from pipelines import full, source_only
+
+SHARED = ("clouds", "vltseg", "real_streets")
+"""What recipes lie on; they do not run by themselves."""
+CLOUDS = {
+    f"clouds_{source}{backbone}" for source in ("gta5", "synthia", "cityscapes") for backbone in ("", "_rn50", "_rn101")
+}
+# per source: warm-up steps, joint steps, learning rate, schedule, weight of the generated set (CLOUDS, CVPR 2024)
+SOURCES = {
+    "gta5": (40_000, 40_000, 1e-5, "constant", 2.0),
+    "synthia": (30_000, 30_000, 1e-5, "poly", 0.7),
+    "cityscapes": (5_000, 10_000, 1e-4, "constant", 0.2),
+}
+BACKBONES = {
+    "": ("convnext_large_d_320", "laion2b_s29b_b131k_ft_soup"),
+    "_rn50": ("RN50", "openai"),
+    "_rn101": ("RN101", "openai"),
+}
+
+
+def config(name: str) -> Any:
+    path = shipped_configs()[name]
+    tree = load_tree(path)
+    assembly = {"full": full, "source_only": source_only}[tree.get("pipeline", "full")]
+    return validate(assembly.Config, tree, str(path))
+
+
+@pytest.mark.parametrize("name", sorted(CLOUDS | {"vltseg_gta5", "vltseg_cityscapes", "dinov2_lora_gta5", "own_data"}))
+def test_it_is_valid_and_named_as_its_file(name: str) -> None:
+    assert config(name).name == name
+
+
+@pytest.mark.parametrize("name", sorted(set(shipped_configs()) - set(SHARED)))
+def test_a_config_opens_with_its_command(name: str) -> None:
+    head = [line for line in shipped_configs()[name].read_text().splitlines() if line.startswith("#")]
+    assert any(line.startswith(("#   clouds ", "#   python ")) for line in head), head
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_clouds_states_the_published_numbers(source: str, backbone: str) -> None:
+    found = config(f"clouds_{source}{backbone}")
+    warm_up, joint, lr, schedule, weight = SOURCES[source]
+    for training, steps in ((found.train, warm_up), (found.selftrain, joint)):
+        optimizer = training.optimizer
+        assert (training.steps, training.batch_size) == (steps, 8)
+        assert (optimizer.lr, optimizer.schedule) == (lr, schedule)
+        assert (optimizer.weight_decay, optimizer.clip_norm) == (0.05, 0.01)
+        assert (training.augment.crop, training.augment.scale) == ((768, 768), (0.5, 2.0))
+        loss = training.loss
+        assert (loss.class_weight, loss.mask_weight, loss.dice_weight, loss.no_object_weight) == (2.0, 5.0, 5.0, 0.1)
+        assert (loss.num_points, loss.oversample_ratio, loss.importance_ratio) == (12_544, 3.0, 0.75)
+    assert found.selftrain.generated_weight == weight
+    assert found.selftrain.ema == 0.999
+    tower = found.train.segmenter.backbone
+    assert (tower.weights, tower.pretrained, tower.frozen) == (*BACKBONES[backbone], True)
+    head = found.train.segmenter.head
+    assert (head.channels, head.queries, head.heads) == (256, 100, 8)
+    assert (head.encoder_layers, head.encoder_feedforward) == (6, 1024)
+    assert (head.decoder_layers, head.decoder_feedforward) == (10, 2048)
+    generate = found.generate
+    assert (generate.scheduler, generate.steps, generate.guidance) == ("EulerDiscreteScheduler", 50, 7.5)
+    assert (generate.dtype, generate.height, generate.width) == ("float16", 768, 768)
+    assert found.evaluate.short_edge == 1024
+    assert set(found.train.data) & set(found.evaluate.data) == set()
+
+
+def test_vltseg_states_the_published_numbers() -> None:
+    synthetic, real = config("vltseg_gta5"), config("vltseg_cityscapes")
+    for found in (synthetic, real):
+        tower, optimizer = found.train.segmenter.backbone, found.train.optimizer
+        assert (tower.weights, tower.pretrained) == ("EVA02-L-14", "merged2b_s4b_b131k")
+        assert (tower.frozen, tower.lr_multiplier, tower.drop_path) == (False, 0.1, 0.2)
+        assert (optimizer.lr, optimizer.weight_decay, optimizer.clip_norm) == (1e-4, 0.05, 0.01)
+        assert (optimizer.schedule, optimizer.power, optimizer.hold_steps) == ("poly", 0.9, 500)
+        assert found.train.augment.max_class_share == 0.75
+    assert (synthetic.train.steps, synthetic.train.batch_size, synthetic.train.augment.crop) == (5_000, 16, (512, 512))
+    assert synthetic.data.sets["gta5"].resize == (720, 1280)
+    assert synthetic.evaluate.size == (512, 1024)
+    assert (synthetic.evaluate.window, synthetic.evaluate.stride) == ((512, 512), (426, 426))
+    assert (real.train.steps, real.train.batch_size, real.train.augment.crop) == (20_000, 8, (1024, 1024))
+    assert (real.evaluate.window, real.evaluate.stride) == ((1024, 1024), (768, 768))
+
+
+def test_recipes_differ_only_in_what_differs() -> None:
+    """A leaf says no value that what it lies on says already."""
+    for name in sorted(CLOUDS - {f"clouds_{source}" for source in SOURCES}):
+        whole, below = config(name), config(name.rpartition("_rn")[0])
+        for part in ("generate", "label", "refine", "selftrain", "evaluate", "data"):
+            assert getattr(whole, part) == getattr(below, part), (name, part)
+
+
+def test_the_pretrained_models_are_ones_that_the_libraries_know() -> None:
+    import open_clip
+    import timm
+
+    for name in sorted(CLOUDS | {"vltseg_gta5"}):
+        tower = config(name).train.segmenter.backbone
+        assert tower.pretrained in open_clip.list_pretrained_tags_by_model(tower.weights), name
+    hub_id = Path(config("dinov2_lora_gta5").train.segmenter.backbone.weights)
+    assert hub_id.parent == Path("timm")
+    assert hub_id.name in timm.list_pretrained()
