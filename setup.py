@@ -18,6 +18,7 @@ setup(
         "assets",
         "assets.prompts",
         "clouds",
+        "clouds.commands",
         "clouds.data",
         "clouds.data.published",
         "clouds.data.world",

@@ -96,7 +96,7 @@ def run(
 @app.command()
 def plan(config: Config, set_: Overrides = []) -> None:  # noqa: B006
     """Say what `run` would do, and why, without loading a model."""
-    from clouds.commands import print_plan
+    from clouds.commands.run import print_plan
 
     print_plan(_assemble(config, set_))
 
@@ -104,7 +104,7 @@ def plan(config: Config, set_: Overrides = []) -> None:  # noqa: B006
 @app.command()
 def status(config: Config, set_: Overrides = []) -> None:  # noqa: B006
     """Say how far a run has come: done, failed, pace, time left."""
-    from clouds.commands import print_status
+    from clouds.commands.run import print_status
 
     print_status(_assemble(config, set_))
 
@@ -138,7 +138,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the report of a run from what is there, and print its table."""
-    from clouds.commands import write_report
+    from clouds.commands.run import write_report
 
     write_report(_assemble(config, set_), _form(format_, json))
 
@@ -150,7 +150,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say what the models of several runs scored: mean and spread over the runs, for each model and data set."""
-    from clouds.commands import print_comparison
+    from clouds.commands.run import print_comparison
 
     print_comparison([_assemble(config, []) for config in configs], _form(format_, json))
 
@@ -171,7 +171,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Discard an earlier export in the folder.")] = False,
 ) -> None:
     """Write labelled images of a run in a format other tools read; the same command goes on after an interruption."""
-    from clouds.commands import export_folder
+    from clouds.commands.run import export_folder
     from clouds.export.parts import Splits
     from clouds.export.run import Options
 
@@ -187,7 +187,7 @@ def tiny(
     seed: Annotated[int, typer.Option(help="Their weights are random from this seed.")] = 0,
 ) -> None:
     """Build tiny, untrained instances of the real models, in their official formats."""
-    from clouds.commands import build_stand_ins
+    from clouds.commands.run import build_stand_ins
 
     build_stand_ins(folder, seed)
 
@@ -201,7 +201,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Say what is on this machine; with --data, look through a config's data sets and say what is wrong."""
-    from clouds.commands import check_data, print_environment
+    from clouds.commands.run import check_data, print_environment
 
     if data:
         check_data(data, set_, items)
@@ -220,7 +220,7 @@ def demo(
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Run the whole method on procedural streets, with the models that ship: by how much does it help?"""
-    from clouds.commands import run_dir_override
+    from clouds.commands.run import run_dir_override
     from clouds.config import shipped_configs
     from clouds.models.miniature import check_miniature, miniature_folder
 
@@ -240,7 +240,7 @@ def pretrain(
     install: Annotated[bool, typer.Option("--install", help="Put the result in place of the shipped weights.")] = False,
 ) -> None:
     """Train the miniature foundation models, appraise and pack them; what is done already is not done again."""
-    from clouds.commands import hand_over, run_dir_override
+    from clouds.commands.run import hand_over, run_dir_override
 
     if only and install:
         raise UsageError("--install: with --only nothing is packed", "leave out one of them")
@@ -263,7 +263,7 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Discard what lies there.")] = False,
 ) -> None:
     """Turn a published checkpoint into a segmenter of this tool."""
-    from clouds.convert_command import convert as convert_checkpoint
+    from clouds.commands.convert import convert as convert_checkpoint
 
     convert_checkpoint(checkpoint, out, classes or None, backbone or None, ensemble=ensemble, force=force)
 
@@ -294,8 +294,8 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Discard the predictions that lie there.")] = False,
 ) -> None:
     """Label images with a trained segmenter; what is done already is not done again."""
+    from clouds.commands.predict import predict as label_images
     from clouds.data.class_files import class_entries
-    from clouds.predict_command import predict as label_images
 
     values = {
         "classes": class_entries(classes) if classes else None,
@@ -358,7 +358,7 @@ def _assemble(config: str, overrides: list[str]) -> "Assembly":
 def _execute(
     assembly: "Assembly", stages: "list[Stage]", force: list[str], *, retry: bool = False, form: str = "terminal"
 ) -> None:
-    from clouds.commands import execute
+    from clouds.commands.run import execute
 
     forced = {stage.name for name in force for stage in assembly.find(name)}
     unused = forced - {stage.name for stage in stages}

@@ -72,7 +72,7 @@ def test_an_error_is_a_message_and_a_status(clouds, config, monkeypatch, error, 
     def fail(assembly):
         raise error
 
-    monkeypatch.setattr("clouds.commands.print_status", fail)
+    monkeypatch.setattr("clouds.commands.run.print_status", fail)
     assert clouds("status", config) == (status, "", said)
 
 
@@ -82,7 +82,7 @@ def test_debug_lets_the_traceback_through(config, monkeypatch, error, place):
     def fail(assembly):
         raise error
 
-    monkeypatch.setattr("clouds.commands.print_status", fail)
+    monkeypatch.setattr("clouds.commands.run.print_status", fail)
     arguments = ["status", str(config)]
     arguments.insert(place, "--debug")
     monkeypatch.setattr("sys.argv", ["clouds", *arguments])

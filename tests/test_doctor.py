@@ -111,7 +111,7 @@ def test_wrong_use_ends_with_two(doctor, config, tmp_path, arguments, said):
 def test_a_look_at_data_needs_no_torch(config):
     code = f"""
 import sys
-from clouds.commands import check_data
+from clouds.commands.run import check_data
 check_data({str(config)!r}, [], None)
 print("torch" in sys.modules)
 """

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from clouds.cli import main
 
 # what a child would import late, so that each starts at once
-for late in ("clouds.models.inference", "clouds.predict_command", "diffusers", "pipelines.full", "pipelines.predict"):
+for late in ("clouds.models.inference", "clouds.commands.predict", "diffusers", "pipelines.full", "pipelines.predict"):
     import_module(late)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from clouds.api import find_segmenter
 from clouds.assembly import Assembly, assemble_tree
-from clouds.commands import bring_up_to_date
+from clouds.commands.run import bring_up_to_date
 from clouds.engine.artifact import LEDGER, Artifact
 from clouds.engine.ledger import DONE, latest_records
 from clouds.engine.planning import plan_stages

@@ -1,4 +1,4 @@
-"""What each command does once a config is read, and what it prints. It knows no particular stage."""
+"""What the commands around a run do once a config is read, and what they print. It knows no particular stage."""
 
 import contextlib
 import json
