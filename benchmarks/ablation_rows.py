@@ -25,7 +25,7 @@ from clouds.ops.confusion import confusion_matrix, scores
 from clouds.report.tables import ModelScores, mean
 from pipelines import full
 from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
-from pipelines.evaluate import Evaluate
+from pipelines.evaluate import Evaluate, MadeModel
 from pipelines.parts import Parts
 from pipelines.selftrain import Selftrain, SelftrainConfig
 from pipelines.train import Train
@@ -106,7 +106,7 @@ class Benchmark:
 
     def scoring(self, row: str) -> Evaluate:
         """The stage that scores a row; validation and test have one each, so that neither takes the other's place."""
-        return self._parts.evaluate(f"{self.domains}-{row}", self.config.evaluate, self.variants[row].model)
+        return self._parts.evaluate(f"{self.domains}-{row}", self.config.evaluate, MadeModel(self.variants[row].model))
 
     def stages(self, rows: Iterable[str]) -> list[Stage]:
         """All that these rows need, each stage after those it needs."""

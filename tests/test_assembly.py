@@ -91,10 +91,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_the_assemblies_are_the_modules_that_build_stages(config):
-    assert assemblies() == ["full", "predict", "pretrain_miniature", "source_only"]
+    assert assemblies() == ["compare", "full", "predict", "pretrain_miniature", "source_only"]
     with pytest.raises(UsageError, match="'pipeline' = 'twice' is no assembly") as raised:
         assemble(str(config), ["pipeline=twice"])
-    assert raised.value.mend == "choose one of full, predict, pretrain_miniature, source_only"
+    assert raised.value.mend == "choose one of compare, full, predict, pretrain_miniature, source_only"
 
 
 def test_overrides_are_laid_over_the_file(config, tmp_path):

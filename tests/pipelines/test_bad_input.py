@@ -61,7 +61,7 @@ def folder_set(root: Path) -> dict[str, Any]:
         ({"data.sets.source": {"type": "world", "domain": "source", "count": 0}}, ["count", "greater than"]),
         ({"data.sets": {"../up": {"type": "world", "domain": "source", "count": 1}}}, ["../up", "pattern"]),
         ({"shard_items": 0}, ["'shard_items' = 0", "greater than or equal to 1"]),
-        ({"pipeline": "ful"}, ["'pipeline' = 'ful'", "full, predict, pretrain_miniature, source_only"]),
+        ({"pipeline": "ful"}, ["'pipeline' = 'ful'", "compare, full, predict, pretrain_miniature, source_only"]),
         ({"evaluate.data": ["foggy"]}, ["evaluate.data", "'foggy'", "source, fog, night"]),
         ({"data.sets.fog.domain": "mist"}, ["'mist'", "fog"]),
         ({"data.classes": "street12"}, ["street12", "street11"]),

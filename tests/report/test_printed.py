@@ -35,9 +35,9 @@ def test_markdown_tells_intervals_and_protocols():
         ["selftrain-1", "30.0 [28.9, 31.2]", "-", "30.0", "+10.0"],
         ["gain", "+10.0", "-", "+10.0", ""],
     ]
-    # the two models were scored alike, so each data set's protocol stands there once
-    how = "3 images, as stored, whole image, compared at label resolution"
-    assert lines[-3:] == ["", f"- fog: {how}", f"- night: {how}"]
+    # all were scored alike, so the protocol stands there once
+    how = "as stored, whole image, compared at label resolution"
+    assert lines[-2:] == ["", f"- fog (3 images), night (3 images): {how}"]
 
 
 def test_json_tells_all_but_counts_of_pixels():
