@@ -6,8 +6,10 @@ milliseconds. Prints one JSON line per attempt: when it was killed, and in which
     python zygote.py CONFIG SEED MAX_SECONDS RUN_DIR
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import random
 import signal
 import sys
@@ -17,11 +19,20 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import diffusers  # noqa: F401
-import transformers  # noqa: F401
-
+import clouds
 import pipelines.full  # noqa: F401
 from clouds.cli import main
+
+# what a run imports late, so that an attempt does work, not imports
+for module in pkgutil.walk_packages(clouds.__path__, "clouds."):
+    if module.name not in ("clouds.__main__", "clouds.export.detectron2"):
+        importlib.import_module(module.name)
+for library, names in {
+    "diffusers": ("AutoPipelineForText2Image", "AutoPipelineForImage2Image", "AutoencoderKL", "UNet2DConditionModel"),
+    "transformers": ("CLIPTextModel", "CLIPTokenizer", "PreTrainedTokenizerFast"),
+}.items():
+    for name in names:
+        getattr(importlib.import_module(library), name)
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_run import STAGES
