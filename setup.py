@@ -54,6 +54,7 @@ setup(
             "pycocotools>=2.0.8",
             "pytest>=8.0",
             "pytest-cov>=5.0",
+            "pytest-xdist>=3.5",
             "ruff>=0.9",
             "tensorboard>=2.15",
             "torchmetrics>=1.4",

@@ -23,6 +23,9 @@ import clouds
 import pipelines.full  # noqa: F401
 from clouds.cli import main
 
+sys.path.insert(0, str(Path(__file__).parent))
+from small_run import STAGES
+
 # what a run imports late, so that an attempt does work, not imports
 for module in pkgutil.walk_packages(clouds.__path__, "clouds."):
     if module.name not in ("clouds.__main__", "clouds.export.detectron2"):
@@ -33,9 +36,6 @@ for library, names in {
 }.items():
     for name in names:
         getattr(importlib.import_module(library), name)
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_run import STAGES
 
 
 def stage_in_progress(run_dir: Path) -> str | None:
