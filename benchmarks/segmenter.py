@@ -98,8 +98,8 @@ class Measured:
         return torch.autocast(self.device.type, self.dtype)
 
     def forward(self) -> None:
-        with torch.inference_mode(), self.autocast():
-            self.model.predict(self.images)
+        with torch.no_grad(), self.autocast():
+            self.call(self.images)
 
     def step(self) -> None:
         settings = loss_settings(self.config.loss, ignore=255, stride=self.model.mask_stride)

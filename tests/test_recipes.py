@@ -69,6 +69,10 @@ def test_clouds_states_the_published_numbers(source: str, backbone: str) -> None
     generate = found.generate
     assert (generate.scheduler, generate.steps, generate.guidance) == ("EulerDiscreteScheduler", 50, 7.5)
     assert (generate.dtype, generate.height, generate.width) == ("float16", 768, 768)
+    rule = found.refine.rule
+    assert (rule.points, rule.points_per_component, rule.passes, rule.choose_by) == ("random", 5, 1, "quality")
+    assert (rule.contested, rule.unclaimed, rule.protect_small) == ("ignore", "ignore", False)
+    assert rule.min_area == 5000 / 768**2
     assert found.evaluate.short_edge == 1024
     assert set(found.train.data) & set(found.evaluate.data) == set()
 

@@ -33,7 +33,8 @@ def class_entries(source: str) -> Any:
             return [name.strip() for name in source.split(",") if name.strip()]
         if source in LABEL_MAPS:
             return source
-        raise UsageError(f"classes {source}: no such file or list of classes", nearest(source, LABEL_MAPS))
+        mend = f"{nearest(source, LABEL_MAPS)}; a single class is written with a comma after it"
+        raise UsageError(f"classes {source}: no such file or list of classes", mend)
     try:
         text = path.read_text(encoding="utf-8")
         return yaml.safe_load(text) if path.suffix in (".yaml", ".yml", ".json") else _lines(text)

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -157,9 +157,11 @@ class Artifact:
     def publish(self, shard: Shard, records: list[Record], made: str, *, keep_items: bool = True) -> None:
         """Write the shard's metadata and summary, and give the scratch folder its final name.
 
-        With `keep_items`, files that no item names (of items that failed, or are no longer listed) are left out.
+        With `keep_items`, files that no item names (of items that failed, or are no longer listed) are left out; so
+        are hidden ones, which a library that was killed while it wrote leaves behind.
         """
         scratch, final = self.scratch_folder(shard.id), self.shard_folder(shard.id)
+        _drop(scratch, lambda path: path.name.startswith("."))
         done = [record for record in records if record.status == DONE]
         lines = (json.dumps(_published_row(record), ensure_ascii=False) + "\n" for record in done)
         (scratch / METADATA).write_text("".join(lines), encoding="utf-8")
@@ -256,10 +258,14 @@ def _drop_unnamed(scratch: Path, done: list[Record]) -> None:
     """Remove the files of a scratch folder that no record names; a row names its files in keys `*file_name`."""
     named = {LEDGER, METADATA, STAMP}
     named |= {str(value) for record in done for key, value in record.row.items() if key.endswith("file_name")}
+    _drop(scratch, lambda path: path.relative_to(scratch).as_posix() not in named)
+
+
+def _drop(scratch: Path, unwanted: Callable[[Path], bool]) -> None:
+    """Remove those files of a scratch folder, at any depth."""
     for folder, _, files in os.walk(scratch):
-        for file in files:
-            path = Path(folder, file)
-            if path.relative_to(scratch).as_posix() not in named:
+        for path in (Path(folder, file) for file in files):
+            if unwanted(path):
                 path.unlink()
 
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clouds.errors import UsageError
+from clouds.models.segmenter_folder import CONFIG_FILE, WEIGHTS_FILE, is_segmenter, segmenter_identity
 from clouds.models.weights import HashCache
-
-# as `segmenter_files`, which imports torch, writes them
-_FILES = ("config.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -24,15 +22,13 @@ class GivenSegmenter:
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for a folder that holds no segmenter."""
-        if all((self.folder / file).is_file() for file in _FILES):
+        if is_segmenter(self.folder):
             return
         inner = self.folder / "model"
-        near = f"did you mean {inner}?" if (inner / _FILES[0]).is_file() else ""
-        wanted = f"give the `model` folder that a training stage wrote: it holds {' and '.join(_FILES)}"
-        raise UsageError(f"'models.{self.name}': {self.folder} holds no segmenter", near or wanted)
+        wanted = f"give the `model` folder that a training stage wrote: it holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+        mend = f"did you mean {inner}?" if is_segmenter(inner) else wanted
+        raise UsageError(f"'models.{self.name}': {self.folder} holds no segmenter", mend)
 
     def identity(self) -> Mapping[str, str]:
         """What its files hold; where they lie does not enter."""
-        found = {file: self.hashes.sha256(self.folder / file) for file in _FILES}
-        self.hashes.save()
-        return found
+        return segmenter_identity(self.folder, self.hashes)

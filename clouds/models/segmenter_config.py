@@ -155,8 +155,8 @@ class SegmenterConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _clip_is_whole(self) -> "SegmenterConfig":
-        if self.ensemble is not None and not self.backbone.frozen:
-            raise ValueError("`ensemble` asks the CLIP as it is: it goes with `backbone: {frozen: true}`")
+        if self.ensemble is not None and (not self.backbone.frozen or self.backbone.lora is not None):
+            raise ValueError("`ensemble` asks the CLIP as it is: it goes with `backbone: {frozen: true, lora: null}`")
         return self
 
 

@@ -29,6 +29,7 @@ from clouds.models.stored_base import StoredBase, check_base, content_sha256, lo
 from clouds.models.text_tower import KeptTower
 
 _NAMES_SHOWN = 3
+_TEXTS = "texts."
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ def save_segmenter(
         extra=dict(extra or {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    stored = model.state_dict() if backbone.base is None else trainable_state(model)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _kept(model, backbone.base).items()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     values = description.model_dump(mode="json", exclude={"texts"} if description.texts is None else None)
     if backbone.base is None:
@@ -111,11 +111,10 @@ def load_segmenter(
     tensors = _read_tensors(folder / WEIGHTS_FILE)
     model = _build(description, folder)
     model.backbone.freeze(description.backbone.frozen)
-    stored = model.state_dict()
-    if description.backbone.base is not None:
-        stored = trainable_state(model)
-        check_base(description.backbone.base, _left_out(model), folder)
-    _load(model, tensors, _shapes(stored), str(folder / WEIGHTS_FILE))
+    base = description.backbone.base
+    if base is not None:
+        check_base(base, _left_out(model), folder)
+    _load(model, tensors, _shapes(_kept(model, base)), str(folder / WEIGHTS_FILE))
     return model.to(device).eval(), SegmenterInfo(description.class_names, description.extra)
 
 
@@ -127,7 +126,7 @@ def trainable_state(model: MaskSegmenter) -> dict[str, Tensor]:
     """
     parameters = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     # a buffer changes with the module it belongs to
-    fixed = ("texts.", "backbone.") if model.backbone.frozen else ("texts.",)
+    fixed = (_TEXTS, "backbone.") if model.backbone.frozen else (_TEXTS,)
     return {
         name: tensor for name, tensor in model.state_dict().items() if parameters.get(name, not name.startswith(fixed))
     }
@@ -161,9 +160,16 @@ def _naming(described: _Texts | None, folder: Path) -> Naming | None:
 
 
 def _left_out(model: MaskSegmenter) -> dict[str, Tensor]:
-    """What training does not change."""
+    """What comes from a base: all that training does not change, but for the vectors of the classes' names."""
     trained = trainable_state(model)
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in trained}
+    state = model.state_dict().items()
+    return {name: tensor for name, tensor in state if name not in trained and not name.startswith(_TEXTS)}
+
+
+def _kept(model: MaskSegmenter, base: object | None) -> dict[str, Tensor]:
+    """What the folder of a model holds: everything, or what does not come from its base."""
+    left_out = {} if base is None else _left_out(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in left_out}
 
 
 def _base(model: MaskSegmenter) -> StoredBase | None:

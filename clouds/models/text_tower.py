@@ -129,14 +129,11 @@ def text_only(clip: Clip) -> Clip:
 
 def _tagged(config: BackboneConfig, arguments: Mapping[str, Any]) -> Clip:
     name = config.weights
-    tag = open_clip.get_pretrained_cfg(name, str(config.pretrained))
-    # OpenAI's weights were trained with another activation than the plain architecture names say
-    quick_gelu = bool(tag.get("quick_gelu", False))
-    model = open_clip.create_model(**arguments, require_pretrained=True, force_quick_gelu=quick_gelu).eval()
+    model = open_clip.create_model(**arguments, require_pretrained=True).eval()
     known = open_clip.get_model_config(name)
     if "hf_tokenizer_name" in known["text_cfg"]:
         raise CloudsError(f"the text tower of {name} has a tokenizer of its own", "take its hub id or a folder of it")
-    if quick_gelu:
+    if arguments.get("force_quick_gelu"):
         known["quick_gelu"] = True
     preprocess = open_clip.get_model_preprocess_cfg(model)
     return Clip(model, None, {"model_cfg": known, "preprocess_cfg": dict(preprocess)})

@@ -54,6 +54,18 @@ def test_a_published_shard_is_read_back_by_another_instance(artifact: Artifact) 
     }
 
 
+@pytest.mark.parametrize("keep_items", [True, False])
+def test_what_a_killed_library_left_half_written_is_not_published(artifact: Artifact, keep_items: bool) -> None:
+    artifact.open_shard(SHARD).append([done("a")])
+    model = artifact.scratch_folder(SHARD.id) / "model"
+    model.mkdir()
+    for file in ("weights.safetensors", ".tmpXBXugi"):
+        (model / file).write_text("bytes", encoding="utf-8")
+    row = {"file_name": "model/weights.safetensors", "id": "a"}
+    artifact.publish(SHARD, [Record("a", DONE, row=row)], "made", keep_items=keep_items)
+    assert files(artifact.shard_folder(SHARD.id) / "model") == {"weights.safetensors"}
+
+
 def test_nothing_is_under_the_final_name_before_it_is_published(artifact: Artifact) -> None:
     artifact.open_shard(SHARD).append([done("a")])
     assert artifact.shard_ids() == []

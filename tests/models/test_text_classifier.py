@@ -1,5 +1,6 @@
 """The text classifier and the ensemble in a whole segmenter: names, files, other classes, and that it learns."""
 
+import json
 import shutil
 
 import open_clip
@@ -8,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from published_checkpoint import clip_config, small_clip
 from pydantic import ValidationError
+from safetensors.torch import load_file
+from tiny_towers import build_tower
 
 from clouds.data.labels import LabelMap
 from clouds.errors import CloudsError, UsageError
@@ -25,7 +28,7 @@ from clouds.models.segmenter_config import (
     TextConfig,
 )
 from clouds.models.segmenter_files import load_segmenter, save_segmenter, trainable_state
-from clouds.models.text_tower import source_clip
+from clouds.models.text_tower import source_clip, text_only
 from clouds.ops.mask_loss import count_labelled, count_masks, mask_loss
 
 HEAD = HeadConfig(
@@ -204,3 +207,29 @@ def test_it_learns_and_the_texts_stay(clip_folder, frozen):
         losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
     assert torch.equal(model.texts.texts_SE, texts)
+
+
+@pytest.mark.parametrize("classifier", ["text", "closed"])
+def test_a_folder_of_what_was_trained_keeps_what_the_names_became(clip_folder, tmp_path, classifier):
+    backbone = BackboneConfig(weights=str(clip_folder), store="trained")
+    model = build(clip_folder, backbone=backbone, classifier=classifier, ensemble=EnsembleConfig())
+    save_segmenter(model, tmp_path / "model", CLASSES.names)
+    loaded, _ = load_segmenter(tmp_path / "model")
+    assert torch.equal(loaded.predict(images()), model.predict(images()))
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    assert stored and not any(name.startswith("backbone.") for name in stored)
+
+
+def test_the_text_tower_of_a_tag_has_the_activation_of_its_weights(tmp_path, monkeypatch):
+    build_tower("clip vit", tmp_path / "clip")
+    config = json.loads((tmp_path / "clip" / "open_clip_config.json").read_text())["model_cfg"]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "vit_for_a_test", config)
+    tags = {"openai": {"hf_hub": "owner/vit/", "quick_gelu": True}, "other": {"hf_hub": "owner/vit/"}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "vit_for_a_test", tags)
+    monkeypatch.setattr("clouds.models.backbone_weights.local_files", lambda *_: tmp_path / "clip")
+    for tag, kind in (("openai", "QuickGELU"), ("other", "GELU")):
+        clip = source_clip(BackboneConfig(weights="vit_for_a_test", pretrained=tag))
+        assert type(clip.model.get_submodule("transformer.resblocks.0.mlp.gelu")).__name__ == kind
+        text_only(clip).save(tmp_path / tag)
+        kept = load_clip(tmp_path / tag)
+        assert type(kept.model.get_submodule("transformer.resblocks.0.mlp.gelu")).__name__ == kind
