@@ -253,7 +253,9 @@ def pretrain(
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="A published .pth, or a folder of transformers' Mask2Former.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A published .pth or .pkl, or a folder of transformers' Mask2Former.")
+    ],
     out: Annotated[Path, typer.Argument(help="Where the segmenter goes: a folder.")],
     classes: Annotated[
         str, typer.Option("--classes", help="What it was trained for: a built-in list, or a file.")

@@ -57,6 +57,17 @@ class Config(RunConfig):
             return {**tree, "repaint": {**merge(tree["generate"], own), **({"prompts": prompts} if replaces else {})}}
         return tree
 
+    @model_validator(mode="before")
+    @classmethod
+    def _goes_on_as_it_began(cls, tree: Any) -> Any:
+        """The backbone's share of the learning rate is that of the first training, where a later one says none."""
+        try:
+            share = tree["train"]["segmenter"]["backbone"]["lr_multiplier"]
+        except (KeyError, TypeError):
+            return tree
+        later = {name: tree[name] for name in ("adapt", "selftrain") if isinstance(tree.get(name), dict)}
+        return {**tree, **{name: {"backbone_lr_multiplier": share, **values} for name, values in later.items()}}
+
     @model_validator(mode="after")
     def _adapts_to_something(self) -> "Config":
         if self.adapt is not None and self.repaint is None:

@@ -31,7 +31,7 @@ class AdaptConfig(TrainingConfig):
     repainted_weight: Annotated[float, Field(ge=0)] = 1.0
     """How often the repainted images, if there are any, are drawn from, on the same scale."""
     backbone_lr_multiplier: Annotated[float, Field(ge=0)] = 1.0
-    """The learning rate of the backbone, as a share of the head's, where it is not frozen."""
+    """The learning rate of the backbone, as a share of the head's, where it is not frozen; by default as in `train`."""
 
 
 class SelftrainConfig(AdaptConfig):

@@ -10,6 +10,7 @@ from clouds.cli import main
 from clouds.data.class_files import read_classes
 from clouds.errors import UsageError
 from clouds.models.segmenter_files import load_segmenter
+from clouds.models.segmenter_folder import segmenter_classes
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def test_a_checkpoint_becomes_a_segmenter(clouds, given, tmp_path):
     assert "classifier: text, 3 classes" in out
     assert "heads 4" in out and "  the class weights of the loss: criterion.empty_weight\n" in out
     model, info = load_segmenter(tmp_path / "out")
-    assert info.class_names == CLASSES.names and info.extra == {"converted_from": "model.pth"}
+    assert info.class_names == CLASSES.names and info.extra["converted_from"] == "model.pth"
+    assert segmenter_classes(tmp_path / "out").colors == CLASSES.colors
     assert model.texts is not None and model.naming.ensemble is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.txt", "clip.json", "model.pth", "out"]
 

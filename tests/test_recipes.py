@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clouds.config import load_tree, shipped_configs, validate
+from clouds.config import apply_overrides, load_tree, shipped_configs, validate
 from pipelines import full, source_only
 
 SHARED = ("clouds", "vltseg", "real_streets")
@@ -112,3 +112,11 @@ def test_the_pretrained_models_are_ones_that_the_libraries_know() -> None:
     hub_id = Path(config("dinov2_lora_gta5").train.segmenter.backbone.weights)
     assert hub_id.parent == Path("timm")
     assert hub_id.name in timm.list_pretrained()
+
+
+def test_later_trainings_move_the_backbone_as_the_first_did() -> None:
+    whole = load_tree(shipped_configs()["clouds_gta5"])
+    for given, expected in (({}, 0.1), ({"selftrain.backbone_lr_multiplier": 0.5}, 0.5)):
+        changes = {"train.segmenter.backbone.lr_multiplier": 0.1, **given}
+        tree = apply_overrides(whole, [f"{key}={value}" for key, value in changes.items()])
+        assert validate(full.Config, tree, "clouds_gta5").selftrain.backbone_lr_multiplier == expected

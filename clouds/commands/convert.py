@@ -11,12 +11,13 @@ import typer
 from clouds.data.class_files import read_classes
 from clouds.engine.atomic import publish_folder
 from clouds.errors import UsageError
-from clouds.models.published import Converted, read_checkpoint
+from clouds.models.published import Converted, refuse_clip_options
 from clouds.models.published import convert as convert_published
+from clouds.models.published_files import read_checkpoint
 from clouds.models.quiet import silence_libraries
 from clouds.models.segmenter_config import EnsembleConfig
 from clouds.models.segmenter_files import save_segmenter
-from clouds.models.segmenter_folder import CONFIG_FILE
+from clouds.models.segmenter_folder import COLORS, CONFIG_FILE
 from clouds.models.transformers_segmenter import read_transformers
 
 _SHOWN = 3
@@ -36,7 +37,9 @@ def convert(
     scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        save_segmenter(converted.model, scratch, converted.label_map.names, {"converted_from": checkpoint.name})
+        classes_of = converted.label_map
+        extra = {"converted_from": checkpoint.name, COLORS: [list(color) for color in classes_of.colors]}
+        save_segmenter(converted.model, scratch, classes_of.names, extra)
         if out.exists():
             former = out.with_name(f".{out.name}.{os.getpid()}.old")
             os.rename(out, former)
@@ -63,9 +66,7 @@ def _read(checkpoint: Path, classes: str | None, backbone: str | None, *, ensemb
     if not checkpoint.is_dir():
         exponents = EnsembleConfig() if ensemble else None
         return convert_published(read_checkpoint(checkpoint), label_map, backbone=backbone, ensemble=exponents)
-    for flag, given in {"--backbone": backbone is not None, "--ensemble": ensemble}.items():
-        if given:
-            raise UsageError(f"{flag}: a model of transformers has no CLIP", "leave it out")
+    refuse_clip_options(backbone, ensemble)
     return read_transformers(checkpoint, label_map)
 
 

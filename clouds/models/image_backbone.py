@@ -58,6 +58,7 @@ class ImageBackbone(nn.Module):
         self._constants = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
         self._silence()
         self._depth = StochasticDepth(self, architecture.get("drop_path", 0.0))
+        self._held = False
         self.freeze(False)
 
     @property
@@ -80,8 +81,15 @@ class ImageBackbone(nn.Module):
             parameter.requires_grad_(learns and name not in self._constants and not name.startswith("projection."))
         self.train(self.training)
 
+    def hold(self, held: bool) -> None:
+        """Keep gradients from the tower's own weights until this is undone; `train` says when its mode follows.
+
+        Unlike frozen ones, weights that are held remain among what is trained and what a checkpoint holds.
+        """
+        self._held = held
+
     def train(self, mode: bool = True) -> "ImageBackbone":
-        super().train(mode and not self._frozen)
+        super().train(mode and not self._frozen and not self._held)
         if self.neck is not None:
             self.neck.train(mode)
         if self.projection is not None:
@@ -131,7 +139,7 @@ class ImageBackbone(nn.Module):
         return found
 
     def _tower_learns(self) -> bool:
-        return not self._frozen or "lora" in self.architecture
+        return not (self._frozen or self._held) or "lora" in self.architecture
 
     def _silence(self) -> None:
         """Nothing draws from the process: a resumed run could not repeat it."""

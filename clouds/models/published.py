@@ -1,24 +1,21 @@
-"""Published CLOUDS checkpoints as our segmenters: what is in one, what it is used for, why it does not fit.
+"""Published checkpoints as our segmenters: what is in one, what it is used for, why it does not fit.
 
-Source: yasserben/CLOUDS at bac4305. It knows no command line.
+Sources: yasserben/CLOUDS at bac4305, facebookresearch/Mask2Former. It knows no file and no command line.
 """
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from clouds.data.labels import LabelMap
-from clouds.errors import CloudsError
+from clouds.errors import CloudsError, UsageError
 from clouds.models.backbones import clip_backbone
 from clouds.models.published_clip import published_clip
+from clouds.models.published_mask2former import mask2former_backbone
 from clouds.models.published_names import CITYSCAPES_NAMES, CLIP, HEAD, PACKED, count_blocks, our_names, unused
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig, TextConfig
@@ -37,8 +34,6 @@ _SHOWN = 3
 _LOOKS = (
     (r"backbone\.clip_model\.visual\.trunk\.stem\.", "CLOUDS with a CLIP ConvNeXt"),
     (r"backbone\.clip_model\.visual\.layer1\.", "CLOUDS with a CLIP ResNet"),
-    (r"backbone\.res2\.", "Mask2Former with detectron2's ResNet"),
-    (r"backbone\.layers\.0\.blocks\.", "Mask2Former with detectron2's Swin"),
     (r"model\.pixel_level_module\.", "transformers' Mask2Former (give its folder)"),
     (r"head\.pixel_decoder\.", "a segmenter of this tool (it needs no conversion)"),
     (r"image_encoder\.", "segment-anything"),
@@ -74,35 +69,6 @@ class Converted:
     left: dict[str, str]
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` or `.safetensors` file by their published names, on the CPU.
-
-    They may stand under `model` or `state_dict`. Raises `CloudsError` for a file that is missing, damaged, no
-    checkpoint, or that would run code when opened.
-    """
-    if not path.is_file():
-        raise CloudsError(f"checkpoint {path}: no such file", "give the .pth file that was published")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CloudsError(
-            f"checkpoint {path} is no file of plain tensors, and opening it could run code: "
-            + str(error).strip().splitlines()[0],
-            "where you trust it, open it once with torch and save its `model` alone: torch.save({'model': ...}, ...)",
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CloudsError(f"checkpoint {path} cannot be read: {reason}", "fetch it again") from error
-    for key in ("model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CloudsError(f"checkpoint {path} is not a dictionary of tensors", "give the .pth file that was published")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-
-
 def published_head(tensors: Mapping[str, Tensor]) -> PublishedHead:
     """The mask head in a checkpoint of CLOUDS or of detectron2's Mask2Former, whatever its backbone.
 
@@ -115,7 +81,7 @@ def published_head(tensors: Mapping[str, Tensor]) -> PublishedHead:
     if not names:
         raise CloudsError(
             f"the checkpoint has no mask head (names beginning with {HEAD}){_looks(tensors)}",
-            "give a checkpoint of CLOUDS",
+            "give a checkpoint of CLOUDS or Mask2Former",
         )
     if strange:
         raise CloudsError(
@@ -140,20 +106,20 @@ def convert(
     backbone: str | None = None,
     ensemble: EnsembleConfig | None = None,
 ) -> Converted:
-    """A published CLOUDS model, on the CPU in evaluation mode.
+    """A published model of CLOUDS, or of detectron2's Mask2Former, on the CPU in evaluation mode.
 
-    `label_map` are the classes it was trained for; without it Cityscapes' 19, under the names CLOUDS asks CLIP for.
-    `backbone` see `published_clip`. Raises `CloudsError` for tensors that do not fit and for another number of classes.
+    `label_map` are the classes it was trained for, by default Cityscapes' 19; those are asked for under CLOUDS' names.
+    `backbone` see `published_clip`. Raises `CloudsError` for tensors that do not fit and for another number of classes,
+    and `UsageError` for a `backbone` or an `ensemble` of a model without a CLIP.
     """
     clip_tensors = {name.removeprefix(CLIP): tensor for name, tensor in tensors.items() if name.startswith(CLIP)}
     head = published_head(tensors)
     if not clip_tensors:
-        raise CloudsError(
-            f"the checkpoint has a mask head, but no CLIP (names beginning with {CLIP}){_looks(tensors)}",
-            "give a checkpoint of CLOUDS; a Mask2Former is converted from a folder in transformers' format",
-        )
-    names = TextConfig(names=CITYSCAPES_NAMES) if label_map is None else TextConfig()
+        refuse_clip_options(backbone, ensemble is not None)
+        return _without_clip(tensors, head, label_map or LabelMap.of(DEFAULT_CLASSES))
     label_map = label_map or LabelMap.of(DEFAULT_CLASSES)
+    as_published = label_map.names == tuple(CITYSCAPES_NAMES)
+    names = TextConfig(names=CITYSCAPES_NAMES) if as_published else TextConfig()
     _check_classes(head, tensors, label_map)
     clip, clip_name = published_clip(clip_tensors, backbone)
     names_of = {id(tensor): CLIP + name for name, tensor in clip.model.state_dict(keep_vars=True).items()}
@@ -172,6 +138,30 @@ def convert(
     used = (kept & tensors.keys()) | head.used
     left = {name: _left(name) for name in tensors if name not in used}
     return Converted(model.eval(), label_map, clip_name, tuple(sorted(used)), left)
+
+
+def refuse_clip_options(backbone: str | None, ensemble: bool) -> None:
+    """Raises `UsageError` where something is asked for that only a CLIP can give."""
+    for flag, given in {"--backbone": backbone is not None, "--ensemble": ensemble}.items():
+        if given:
+            raise UsageError(f"{flag}: the model has no CLIP", "leave it out")
+
+
+def _without_clip(tensors: Mapping[str, Tensor], head: PublishedHead, label_map: LabelMap) -> Converted:
+    found = None if head.text else mask2former_backbone(tensors)
+    if found is None:
+        raise CloudsError(
+            f"the checkpoint has a mask head, but no backbone that is known{_looks(tensors)}",
+            f"give a checkpoint of CLOUDS (its CLIP's names begin with {CLIP}), or of detectron2's Mask2Former with a "
+            "ResNet or a Swin",
+        )
+    tower, kind, used = found
+    _check_classes(head, tensors, label_map)
+    with torch.random.fork_rng(devices=[]):
+        model = MaskSegmenter(tower, head.config, label_map.num_classes)
+    _load_head(model, head)
+    left = {name: _left(name) for name in tensors if name not in used | head.used}
+    return Converted(model.eval(), label_map, f"detectron2's {kind}", tuple(sorted(used | head.used)), left)
 
 
 def _head_config(tensors: Mapping[str, Tensor]) -> HeadConfig:
@@ -224,7 +214,7 @@ def _load_head(model: MaskSegmenter, head: PublishedHead) -> None:
         sizes = f"channels {head.config.channels}, strides' channels {list(model.backbone.channels)}"
         raise CloudsError(
             f"the checkpoint's mask head does not fit its own sizes ({sizes}); " + "; ".join(told),
-            "give a whole checkpoint of CLOUDS",
+            "give a whole checkpoint",
         )
     model.head.load_state_dict(head.tensors)
 
@@ -234,6 +224,8 @@ def _left(name: str) -> str:
         return "CLIP's projection"
     if name.startswith(CLIP):
         return "CLIP's text tower"
+    if name.endswith("relative_position_index"):
+        return "a table that is computed"
     return unused(name) or "not known"
 
 

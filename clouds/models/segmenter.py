@@ -34,7 +34,6 @@ class MaskSegmenter(nn.Module):
         self.head = MaskHead(head, backbone.channels, num_classes, text_dim)
         self.head_config = head
         self.num_classes = num_classes
-        self._backbone_held = False
         self.name(naming)
 
     def name(self, naming: Naming | None) -> None:
@@ -78,21 +77,21 @@ class MaskSegmenter(nn.Module):
         return self.backbone.strides[0]
 
     def hold_backbone(self, held: bool) -> None:
-        """Keep gradients from the backbone, and evaluation mode in it, or no longer.
+        """Keep gradients from the tower of the backbone, and evaluation mode in it, or no longer.
 
-        Unlike a frozen one, a backbone that is held remains among what is trained and what a checkpoint holds.
+        A neck and adapters, which begin at random, learn all the same. Unlike a frozen tower, one that is held remains
+        among what is trained and what a checkpoint holds.
         """
-        self._backbone_held = held
+        self.backbone.hold(held)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "MaskSegmenter":
         super().train(mode)
-        self.backbone.train(mode and not self._backbone_held)
+        self.backbone.train(mode)
         return self
 
     def _decode(self, images_BCHW: Tensor) -> MaskOutput:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._backbone_held):
-            features = self.backbone(self._normalise(images_BCHW))
+        features = self.backbone(self._normalise(images_BCHW))
         output: MaskOutput = self.head(features, self.texts)
         return output
 

@@ -15,6 +15,7 @@ from clouds.errors import CloudsError
 from clouds.models.backbones import Backbone, transformers_backbone
 from clouds.models.image_backbone import STRIDES
 from clouds.models.published import Converted
+from clouds.models.published_mask2former import IMAGENET_MEAN, IMAGENET_STD
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import HeadConfig
 
@@ -26,7 +27,7 @@ PREFIXES = (
 )
 """Beginnings of the names of weights there and here."""
 
-_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_IMAGENET = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD}
 _FIXED = {
     "pre_norm": False,
     "enforce_input_projection": False,
@@ -121,8 +122,11 @@ def _weights(folder: Path, config: Mask2FormerConfig) -> tuple[Mapping[str, Tens
 
 def _normalisation(folder: Path) -> dict[str, Any]:
     path = folder / "preprocessor_config.json"
-    said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {key: list(said.get(key, default)) for key, default in _IMAGENET.items()}
+    try:
+        said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return {key: [float(value) for value in said.get(key, default)] for key, default in _IMAGENET.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CloudsError(f"{path} cannot be read: {error}", "copy it again, or remove it for ImageNet's") from error
 
 
 def _ours(name: str) -> str:

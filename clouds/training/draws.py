@@ -213,6 +213,24 @@ def _check(source: Source) -> None:
         raise CloudsError(f"data set {name!r} has no images to train on")
 
 
+def check_crop(source: Source) -> None:
+    """Raises `CloudsError` where no image of the first one's size can fill any side of the crop, at any scale."""
+    crop, dataset = source.augment.crop, source.dataset
+    if crop is None:
+        return
+    try:
+        height, width = dataset.image(0).shape[:2]
+    except InputError:
+        return
+    largest = source.augment.scale[1]
+    if round(height * largest) < crop[0] and round(width * largest) < crop[1]:
+        raise CloudsError(
+            f"data set {dataset.name!r}: `augment.crop` is {crop[1]}x{crop[0]}, larger than its images "
+            f"({width}x{height}) at their largest scale ({largest:g}): every crop would be a whole image and padding",
+            "make the crop smaller, or scale further up",
+        )
+
+
 def _or_raise(drawn: T | CloudsError) -> T:
     if isinstance(drawn, CloudsError):
         raise drawn

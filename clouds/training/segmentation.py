@@ -46,7 +46,8 @@ class SegmentationLearner:
     def backward(self, drawn: Sequence[Drawn], step: Step) -> Tensor:
         """Add the gradients of a share of a batch, in as many forward passes as the config allows at once.
 
-        In the frozen steps the backbone has none, so that neither the clip, nor the decay, nor AdamW's moments see it.
+        In the frozen steps the backbone's tower has none, so that neither the clip, nor the decay, nor AdamW's moments
+        see it.
         """
         if self.config.frozen_steps:
             self.model.hold_backbone(step.number < self.config.frozen_steps)

@@ -92,7 +92,7 @@ class TrainingConfig(LoopConfig):
     no_decay: tuple[str, ...] = ()
     """Further parameters without weight decay, by the last part of their name, such as `level_embed` or `bias`."""
     frozen_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps at the beginning in which the backbone stays as it is."""
+    """Steps at the beginning in which the backbone's tower stays as it is; its neck, or adapters in it, do not."""
     rare_classes: RareClassConfig | None = None
     """Draw the images of `data` by the classes they hold; null: each as often as the others of its set."""
     # what it measures changes nothing; with `keep_best` it does, and the stages count it among their inputs

@@ -14,7 +14,7 @@ from clouds.engine.work import ShardWork
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import save_segmenter
 from clouds.models.segmenter_folder import COLORS
-from clouds.training.draws import Draws, Source
+from clouds.training.draws import Draws, Source, check_crop
 from clouds.training.loop import TrainingPlace
 from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
 from clouds.training.segmentation import train_segmenter
@@ -56,6 +56,9 @@ class TrainingWorker:
             max_failures=self.max_failures,
             trackers=self.run_folder / "trackers" / self.stage,
         )
+        for source in self.sources:
+            if source.weight > 0:
+                check_crop(source)
         tables, unread = self._count(work)
         skipped = train_segmenter(
             self.model,

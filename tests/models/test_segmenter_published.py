@@ -6,7 +6,8 @@ import pytest
 import torch
 from published_checkpoint import clip_config, published_state, small_segmenter
 
-from clouds.models.published import convert, read_checkpoint
+from clouds.models.published import convert
+from clouds.models.published_files import read_checkpoint
 from clouds.models.segmenter_config import EnsembleConfig
 from clouds.models.segmenter_files import load_segmenter, save_segmenter
 

@@ -56,6 +56,7 @@ def test_a_stage_with_everything_on(models: Path, tmp_path: Path, clouds: Clouds
         ({"lr_multipliers": {"heads": 10}}, 2, ["`lr_multipliers` names 'heads'", "did you mean 'head'"]),
         ({"no_decay": ["level"]}, 2, ["`no_decay` names 'level'"]),
         ({"augment": {"blur": {"sigma": [2, 1]}}}, 2, ["train.augment.blur.sigma", "smaller number first"]),
+        ({"augment": {"crop": [400, 800]}}, 1, ["data set 'source': `augment.crop` is 800x400, larger than"]),
         ({"frozen_steps": -1}, 2, ["'train.frozen_steps' = -1"]),
     ],
 )

@@ -11,7 +11,7 @@ from small_training import CROPPED, LABELS, Faulty, draws_of, world
 
 from clouds.data.transforms import AugmentConfig
 from clouds.errors import CloudsError
-from clouds.training.draws import Drawn, Draws, Source, load_steps, split
+from clouds.training.draws import Drawn, Draws, Source, check_crop, load_steps, split
 
 PLAIN = AugmentConfig(scale=(1.0, 1.0), flip=0.0, jitter=None)
 
@@ -195,3 +195,11 @@ def test_sizes_that_differ_are_fine_with_a_crop():
     draws = draws_of(world(2), world(2, "small", height=16, width=48), augment=CROPPED)
     [batch] = split([draws.draw(number) for number in range(8)], None)
     assert batch.images_BCHW.shape == (8, 3, 32, 64)
+
+
+def test_a_crop_that_no_image_can_fill_is_an_error():
+    images = Numbered(3)
+    with pytest.raises(CloudsError, match=r"'numbered': `augment\.crop` is 9x5, larger than its images \(2x2\)"):
+        check_crop(Source(images, 1.0, AugmentConfig(crop=(5, 9))))
+    for crop, scale in (((5, 4), (0.5, 2.0)), ((5, 9), (0.5, 2.5)), ((1, 1), (0.5, 0.5))):
+        check_crop(Source(images, 1.0, AugmentConfig(crop=crop, scale=scale)))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from small_training import draws_of, moments, place_at, saved, small_config, small_segmenter, weights, world
+from tiny_towers import build_tower
 
 from clouds.training.segmentation import train_segmenter
 
@@ -55,3 +56,14 @@ def test_afterwards_the_backbone_learns_from_its_first_step_on(train):
     steps = {name: int(tensor) for name, tensor in state.items() if name.endswith("/step")}
     assert {count for name, count in steps.items() if name.startswith("backbone.")} == {1}
     assert {count for name, count in steps.items() if name.startswith("head.")} == {3}
+
+
+def test_what_begins_at_random_learns_from_the_first_step_on(runtime, tmp_path):
+    tower = build_tower("dinov2", tmp_path / "tower")
+    model = small_segmenter(tower)
+    before = weights(model)
+    config = small_config(frozen_steps=2, steps=2, weight_decay=0.5)
+    place = place_at(tmp_path / "run", runtime)
+    train_segmenter(model, draws_of(world(4)), config, place, backbone_lr_multiplier=1.0)
+    moved = {name for name, tensor in weights(model).items() if not torch.equal(tensor, before[name])}
+    assert {name for name in moved if name.startswith("backbone.")} == set(of("backbone.neck", before))
