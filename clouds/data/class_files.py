@@ -42,6 +42,6 @@ def class_entries(source: str) -> Any:
         raise UsageError(f"classes {path}: {error}", "give a list of class names, each once") from error
 
 
-def _lines(text: str) -> list[dict[str, object]]:
+def _lines(text: str) -> list[str | dict[str, object]]:
     rows = [[name.strip() for name in line.split(",")] for line in text.splitlines() if line.strip()]
-    return [{"name": name, "synonyms": tuple(synonyms)} for name, *synonyms in rows]
+    return [{"name": name, "synonyms": tuple(synonyms)} if synonyms else name for name, *synonyms in rows]
