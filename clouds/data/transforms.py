@@ -15,7 +15,8 @@ from clouds.config import ConfigModel
 PAD_LEVEL = 128
 
 
-def _rising(values: tuple[float, float]) -> tuple[float, float]:
+def rising(values: tuple[float, float]) -> tuple[float, float]:
+    """The pair itself. Raises `ValueError` where its first number is the greater."""
     if values[0] > values[1]:
         raise ValueError("give the smaller number first")
     return values
@@ -25,7 +26,7 @@ Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[
     tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]],
-    AfterValidator(_rising),
+    AfterValidator(rising),
 ]
 
 
@@ -58,7 +59,7 @@ class AugmentConfig(ConfigModel):
 
     crop: tuple[Size, Size] | None = None
     """(height, width) of the result; a smaller image is padded, and padding is never learned; none: all of it."""
-    scale: Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_rising)] = (
+    scale: Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(rising)] = (
         0.5,
         2.0,
     )

@@ -12,12 +12,12 @@ import timm
 from open_clip.constants import HF_CONFIG_NAME, HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from clouds.errors import CloudsError, UsageError, nearest
+from clouds.models.hub import download, snapshot
 from clouds.models.segmenter_config import TIMM_PREFIX, BackboneConfig
 from clouds.models.weights import is_local, local_files, missing_weights
 
 CONFIG_KEY = "train.segmenter.backbone.weights"
 WHAT = "the segmenter's backbone"
-_REACH_TIMEOUT_S = 5.0
 _CLIP_NAMES = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
 _TIMM_NAMES = ("model.safetensors", "pytorch_model.bin")
 _TIMM_CONFIG = "config.json"
@@ -125,7 +125,12 @@ def _hub_file(hub_id: str, revision: str | None, names: Sequence[str]) -> Path:
     """The first of the names that a hub repository has, on this disk; the library's config lies beside it."""
     folder = local_files(hub_id, revision)
     if folder is None or not _found(folder, names):
-        folder = _download(hub_id, revision, names)
+
+        def get(present: list[str]) -> str:
+            wanted = [name for name in names if name in present][:1]
+            return snapshot(hub_id, revision, [HF_CONFIG_NAME, _TIMM_CONFIG, *wanted])
+
+        folder = download(hub_id, revision, get, what=WHAT, key=CONFIG_KEY)
     found = _found(folder, names)
     if not found:
         raise missing_weights(hub_id, revision, WHAT, reason=f"it has no {' or '.join(names)}", key=CONFIG_KEY)
@@ -134,17 +139,3 @@ def _hub_file(hub_id: str, revision: str | None, names: Sequence[str]) -> Path:
 
 def _found(folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
-
-
-def _download(hub_id: str, revision: str | None, names: Sequence[str]) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    try:
-        # a download retries for a while against a dead network: ask once, briefly, first
-        listed = HfApi().model_info(hub_id, revision=revision, timeout=_REACH_TIMEOUT_S).siblings or []
-        present = {file.rfilename for file in listed}
-        wanted = [HF_CONFIG_NAME, _TIMM_CONFIG, *[name for name in names if name in present][:1]]
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
-    except Exception as error:  # every failure of network, hub and disk has a class of its own, and the same mend
-        reason = str(error).splitlines()[0]
-        raise missing_weights(hub_id, revision, WHAT, reason=reason, key=CONFIG_KEY) from error

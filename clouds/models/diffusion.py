@@ -19,7 +19,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from clouds.config import ConfigModel, Neutral, SourceStr
 from clouds.errors import CloudsError, InputError, UsageError, nearest
-from clouds.models.diffusion_folder import pipeline_class_name, pipeline_folder, pipeline_problem, shortened
+from clouds.models.diffusion_folder import pipeline_class_name, pipeline_folder, pipeline_problem
+from clouds.models.hub import shortened
 from clouds.models.vocabulary import unknown_words
 from clouds.models.weights import is_local, weight_identity
 

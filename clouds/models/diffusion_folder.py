@@ -1,13 +1,11 @@
 """The folder of a diffusers pipeline: found, downloaded, examined. It loads no weights and knows no config."""
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
+from clouds.models.hub import download
 from clouds.models.weights import is_local, local_files, missing_weights
-
-_REACH_TIMEOUT_S = 5.0
 
 
 def pipeline_folder(source: str, revision: str | None = None, variant: str | None = None) -> Path:
@@ -42,11 +40,6 @@ def pipeline_problem(folder: Path, variant: str | None = None) -> str:
         return f"it has no .safetensors weights of variant {variant!r}"
     problems = (_component_problem(folder / name, kind, variant) for name, kind in _index(folder).items())
     return next(filter(None, problems), "")
-
-
-def shortened(error: BaseException) -> str:
-    """An error's text as one line of at most 300 characters, or its class where it has none."""
-    return textwrap.shorten(str(error), 300, placeholder=" ...") or type(error).__name__
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -88,12 +81,9 @@ def _missing_shard(folder: Path) -> str:
 
 def _download(source: str, revision: str | None, variant: str | None) -> Path:
     from diffusers import DiffusionPipeline
-    from huggingface_hub import HfApi
 
-    try:
-        # the download retries for minutes against a dead network: ask once, briefly, first
-        HfApi().model_info(source, revision=revision, timeout=_REACH_TIMEOUT_S)
-        folder = DiffusionPipeline.download(source, revision=revision, variant=variant, use_safetensors=True)
-    except Exception as error:  # every failure of network, hub and disk has a class of its own, and the same mend
-        raise missing_weights(source, revision, "text-to-image model", reason=shortened(error)) from error
-    return Path(folder)
+    def get(_: list[str]) -> str:
+        folder: str = DiffusionPipeline.download(source, revision=revision, variant=variant, use_safetensors=True)
+        return folder
+
+    return download(source, revision, get, what="text-to-image model", key="weights")

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from clouds.errors import CloudsError
+from clouds.models.hub import download, snapshot
 from clouds.models.sam_promptable import PromptableModel
-from clouds.models.weights import is_local, local_files, missing_weights
+from clouds.models.weights import is_local, local_files
 
 WHAT = "mask model"
 KEY = "refine.sam.weights"
-_REACH_TIMEOUT_S = 5.0
 
 
 def load_promptable(source: str, revision: str | None, device: torch.device) -> PromptableModel:
@@ -37,19 +37,11 @@ def sam_path(source: str, revision: str | None = None) -> Path:
     if is_local(source):
         return Path(source)
     cached = local_files(source, revision)
-    return cached if cached is not None and (cached / "config.json").is_file() else _download(source, revision)
-
-
-def _download(source: str, revision: str | None) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    try:
-        # the download retries for minutes against a dead network: ask once, briefly, first
-        HfApi().model_info(source, revision=revision, timeout=_REACH_TIMEOUT_S)
-        return Path(snapshot_download(source, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # every failure of network, hub and disk has a class of its own, and the same mend
-        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise missing_weights(source, revision, WHAT, reason=reason, key=KEY) from error
+    if cached is not None and (cached / "config.json").is_file():
+        return cached
+    return download(
+        source, revision, lambda _: snapshot(source, revision, ("*.json", "*.safetensors")), what=WHAT, key=KEY
+    )
 
 
 def _no_model(folder: Path) -> CloudsError:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from clouds.config import ConfigModel
-from clouds.data.transforms import JitterConfig
+from clouds.data.transforms import JitterConfig, rising
 from clouds.pretraining.settings import PretrainingConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -13,18 +13,12 @@ Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-def _rising(values: tuple[float, float]) -> tuple[float, float]:
-    if values[0] > values[1]:
-        raise ValueError("give the smaller number first")
-    return values
-
-
 class FrameConfig(ConfigModel):
     """What the model is shown of a picture, and which of its objects it is asked for."""
 
     crops: Share = 0.5
     """Share of the draws that are square crops, enlarged to fill the frame; the others are whole pictures."""
-    crop_side: Annotated[tuple[Share, Share], AfterValidator(_rising)] = (0.5, 1.0)
+    crop_side: Annotated[tuple[Share, Share], AfterValidator(rising)] = (0.5, 1.0)
     """Least and largest side of a crop, as shares of the picture's shorter side."""
     flip: Share = 0.5
     """Chance to mirror left and right."""

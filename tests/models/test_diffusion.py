@@ -16,7 +16,7 @@ from huggingface_hub import constants
 
 from clouds.config import flatten, validate
 from clouds.errors import CloudsError, InputError, UsageError
-from clouds.models import diffusion_folder
+from clouds.models import hub
 from clouds.models.diffusion import DiffusionConfig, DiffusionGenerator, Generated
 from clouds.models.diffusion_folder import pipeline_folder, pipeline_problem
 from clouds.models.tiny_diffusion import build_tiny_diffusion, tiny_pipeline
@@ -319,7 +319,7 @@ def test_a_network_that_never_answers_is_given_up_soon(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", silent_server)
-    monkeypatch.setattr(diffusion_folder, "_REACH_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(hub, "REACH_TIMEOUT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(CloudsError, match="nor reachable"):
         generator("nobody/no-such-model")
