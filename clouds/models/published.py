@@ -4,7 +4,7 @@ Sources: yasserben/CLOUDS at bac4305, facebookresearch/Mask2Former. It knows no 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from clouds.data.labels import LabelMap
 from clouds.errors import CloudsError, UsageError
 from clouds.models.backbones import clip_backbone
+from clouds.models.misfits import misfits, some
 from clouds.models.published_clip import published_clip
 from clouds.models.published_mask2former import mask2former_backbone
 from clouds.models.published_names import CITYSCAPES_NAMES, CLIP, HEAD, PACKED, count_blocks, our_names, unused
@@ -29,7 +30,6 @@ _POINTS = 3 * 4 * 2
 """What each head of the deformable attention has offsets for: levels, points per level, coordinates."""
 
 _TRAINED = "criterion.empty_weight"
-_SHOWN = 3
 
 _LOOKS = (
     (r"backbone\.clip_model\.visual\.trunk\.stem\.", "CLOUDS with a CLIP ConvNeXt"),
@@ -85,7 +85,7 @@ def published_head(tensors: Mapping[str, Tensor]) -> PublishedHead:
         )
     if strange:
         raise CloudsError(
-            f"the checkpoint's mask head has parts that Mask2Former's has not: {_some(strange)}",
+            f"the checkpoint's mask head has parts that Mask2Former's has not: {some(strange)}",
             "only heads with one stride-4 level, without input projections of the decoder, are known",
         )
     ours: dict[str, Tensor] = {}
@@ -199,21 +199,12 @@ def _check_classes(head: PublishedHead, tensors: Mapping[str, Tensor], label_map
 
 
 def _load_head(model: MaskSegmenter, head: PublishedHead) -> None:
-    wanted = model.head.state_dict()
-    faults = {
-        "missing": sorted(wanted.keys() - head.tensors.keys()),
-        "of another shape": sorted(
-            f"{name} {list(tensor.shape)}, not {list(wanted[name].shape)}"
-            for name, tensor in head.tensors.items()
-            if name in wanted and tensor.shape != wanted[name].shape
-        ),
-        "not known": sorted(head.tensors.keys() - wanted.keys()),
-    }
-    told = [f"{what}: {_some(names)}" for what, names in faults.items() if names]
-    if told:
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.head.state_dict().items()}
+    faults = misfits(wanted, {name: tuple(tensor.shape) for name, tensor in head.tensors.items()})
+    if faults:
         sizes = f"channels {head.config.channels}, strides' channels {list(model.backbone.channels)}"
         raise CloudsError(
-            f"the checkpoint's mask head does not fit its own sizes ({sizes}); " + "; ".join(told),
+            f"the checkpoint's mask head does not fit its own sizes ({sizes}); {faults}",
             "give a whole checkpoint",
         )
     model.head.load_state_dict(head.tensors)
@@ -235,9 +226,4 @@ def _looks(names: Iterable[str]) -> str:
 
 
 def _beginnings(names: Iterable[str]) -> str:
-    return _some(sorted({name.split(".")[0] for name in names})) or "nothing"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return some(sorted({name.split(".")[0] for name in names})) or "nothing"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clouds.errors import CloudsError, UsageError, nearest
 from clouds.models.clip_builder import Clip
+from clouds.models.misfits import misfits
 from clouds.models.published_names import count_blocks
 
 PUBLISHED = ("convnext_large_d_320", "RN50-quickgelu", "RN101-quickgelu")
@@ -28,7 +29,7 @@ def published_clip(tensors: Mapping[str, Tensor], backbone: str | None) -> tuple
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     name, config = (backbone, _given(backbone)) if backbone is not None else _found(shapes)
-    differences = _differences(_shapes(config), shapes)
+    differences = _misfits(_shapes(config), shapes)
     if differences:
         likely = f"; by its tensors it is {likely}" if (likely := known_clip(shapes)) else ""
         raise CloudsError(
@@ -95,7 +96,7 @@ def _fits(name: str, facts: Mapping[str, Any], shapes: Shapes) -> bool:
     if said != facts or config.get("custom_text"):
         return False
     # few come this far: to build one without its numbers takes a second
-    return not _differences(_shapes(config), shapes)
+    return not _misfits(_shapes(config), shapes)
 
 
 def _facts_of(shapes: Shapes) -> dict[str, Any]:
@@ -128,10 +129,6 @@ def _built(config: Mapping[str, Any]) -> open_clip.CLIP:
         raise UsageError(f"--backbone: open_clip builds no CLIP of this description: {error}") from error
 
 
-def _differences(wanted: Shapes, found: Shapes) -> str:
-    told = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "of another shape": sorted(key for key in wanted.keys() & found.keys() if wanted[key] != found[key]),
-        "not known": sorted(key for key in found.keys() - wanted.keys() if key != "attn_mask"),
-    }
-    return "; ".join(f"{what}: {', '.join(keys[:3])} ({len(keys)})" for what, keys in told.items() if keys)
+def _misfits(wanted: Shapes, found: Shapes) -> str:
+    # older versions of open_clip stored a mask that newer ones compute
+    return misfits(wanted, {name: shape for name, shape in found.items() if name != "attn_mask"})

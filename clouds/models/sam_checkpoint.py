@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from clouds.errors import CloudsError
 from clouds.models import mobile_sam
+from clouds.models.misfits import misfits
 from clouds.models.sam_sizes import DECODER_HEADS, SamSizes
 
 OFFICIAL_WEIGHTS = ("sam_vit_b_01ec64.pth", "sam_vit_l_0b3195.pth", "sam_vit_h_4b8939.pth", "mobile_sam.pt")
@@ -224,13 +225,9 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _check_fit(path: Path, wanted: Shapes, found: Shapes) -> None:
-    missing = sorted(wanted.keys() - found.keys())
-    strange = sorted(found.keys() - wanted.keys())
-    other = sorted(name for name in wanted.keys() & found.keys() if tuple(wanted[name]) != tuple(found[name]))
-    faults = {"missing": missing, "not known": strange, "of another shape than the rest implies": other}
-    told = [f"{kind}: {', '.join(names[:5])} ({len(names)} in all)" for kind, names in faults.items() if names]
-    if told:
-        raise _unfit(path, "; ".join(told), found)
+    faults = misfits(wanted, found)
+    if faults:
+        raise _unfit(path, faults, found)
 
 
 def _unfit(path: Path, why: str, shapes: Shapes | None = None) -> CloudsError:

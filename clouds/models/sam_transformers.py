@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, Sam2Model, SamHQModel, SamModel
 
 from clouds.errors import CloudsError
+from clouds.models.misfits import told
 from clouds.models.quiet import silence_libraries
 from clouds.models.sam_frame import Frame
 from clouds.models.sam_promptable import PromptableModel, PromptBatch
@@ -123,9 +124,8 @@ def _check_report(folder: Path, report: Mapping[str, Any], more: bool) -> None:
         "of another shape": sorted(name for name, *_ in report["mismatched_keys"]),
         "not known": [] if more else sorted(report["unexpected_keys"]),
     }
-    told = [f"{kind}: {', '.join(names[:5])} ({len(names)} in all)" for kind, names in faults.items() if names]
-    if told:
-        raise CloudsError(f"SAM weights {folder} do not fit its config.json; {'; '.join(told)}", _MEND)
+    if any(faults.values()):
+        raise CloudsError(f"SAM weights {folder} do not fit its config.json; {told(faults)}", _MEND)
 
 
 def _kind(folder: Path) -> str:

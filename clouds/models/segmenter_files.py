@@ -22,13 +22,13 @@ from clouds.config import ConfigModel
 from clouds.errors import CloudsError
 from clouds.models.backbones import rebuild_backbone
 from clouds.models.class_texts import ClassTexts, Naming
+from clouds.models.misfits import misfits, some
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_config import EnsembleConfig, HeadConfig
 from clouds.models.segmenter_folder import CONFIG_FILE, TEXT_FOLDER, WEIGHTS_FILE
 from clouds.models.stored_base import StoredBase, check_base, content_sha256, load_base
 from clouds.models.text_tower import KeptTower
 
-_NAMES_SHOWN = 3
 _TEXTS = "texts."
 
 
@@ -194,18 +194,10 @@ def _build(description: _Description, folder: Path) -> MaskSegmenter:
 
 
 def _load(model: MaskSegmenter, tensors: Mapping[str, Tensor], expected: Mapping[str, list[int]], where: str) -> None:
-    found = _shapes(tensors)
-    differences = {
-        "missing": [name for name in expected if name not in found],
-        "not of this model": [name for name in found if name not in expected],
-        "of another shape": [
-            f"{name} {found[name]}, not {shape}" for name, shape in expected.items() if found.get(name, shape) != shape
-        ],
-    }
-    told = [f"{what}: {_some(names)}" for what, names in differences.items() if names]
-    if told:
+    faults = misfits(expected, _shapes(tensors))
+    if faults:
         raise CloudsError(
-            f"{where}: the weights do not fit the model; " + "; ".join(told),
+            f"{where}: the weights do not fit the model; {faults}",
             "use weights that were saved with the same backbone, head and classes",
         )
     model.load_state_dict(dict(tensors), strict=False)
@@ -213,11 +205,6 @@ def _load(model: MaskSegmenter, tensors: Mapping[str, Tensor], expected: Mapping
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in tensors.items()}
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _read_description(path: Path) -> _Description:
@@ -258,7 +245,7 @@ def _check_classes(found: Sequence[str], expected: Sequence[str], folder: Path) 
         difference = f"{len(found)} classes, not {len(expected)}"
     else:
         places = [f"{a!r} where {b!r} is expected" for a, b in zip(found, expected, strict=True) if a != b]
-        difference = "other classes: " + _some(places)
+        difference = "other classes: " + some(places)
     raise CloudsError(
         f"segmenter {folder}: it was trained for {difference}",
         "use the class list it was trained with (" + ", ".join(found) + "), or train one for yours",

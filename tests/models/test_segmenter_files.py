@@ -117,7 +117,7 @@ def test_weights_that_do_not_fit_are_named(folder):
         load_segmenter(folder)
     message = caught.value.message
     assert "missing: head.class_predictor.bias" in message
-    assert "not of this model: head.extra" in message
+    assert "not known: head.extra" in message
     assert "head.class_predictor.weight [2, 32], not [4, 32]" in message
 
 
