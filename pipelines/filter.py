@@ -18,7 +18,7 @@ from clouds.data.images import read_labels, write_labels
 from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic, write_json
-from clouds.engine.shard import Item, Shard
+from clouds.engine.shard import Item, Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import CloudsError, InputError, UsageError
@@ -153,7 +153,7 @@ class Filter:
 
     def _token(self) -> str:
         # what one image says changes what becomes of others: the means of classes, the ranks
-        return "".join(stage.artifact.stamp() for stage in self._read.values())
+        return digest(stage.artifact.stamp() for stage in self._read.values())
 
     def _totals(self) -> Totals:
         loss_sum_K, pixels_K = (np.zeros(self.label_map.num_classes, dtype=np.int64) for _ in range(2))

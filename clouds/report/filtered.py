@@ -1,6 +1,7 @@
 """What filters dropped of generated labels, in tables and lines. It reads their summaries and counts nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clouds.engine.atomic import read_json
@@ -17,6 +18,29 @@ def filter_summaries(stages: Sequence[Stage]) -> dict[str, Summary]:
     """The counts of each stage that filters and is complete, by its name, as JSON holds them."""
     found = {stage.name: read_json(stage.artifact.folder / SUMMARY) for stage in stages if stage.kind == "filter"}
     return {name: content for name, content in found.items() if isinstance(content, dict)}
+
+
+@dataclass(frozen=True)
+class FilterFacts:
+    """What one stage kept, for a page: a sentence, and tables by caption, each with its header and its rows."""
+
+    name: str
+    sentence: str
+    tables: tuple[tuple[str, list[str], list[list[str]]], ...]
+
+
+def filter_facts(stages: Sequence[Stage]) -> list[FilterFacts]:
+    """What each stage that filters and is complete kept."""
+    return [
+        FilterFacts(name, filter_sentence(summary), tuple(_tables(summary)))
+        for name, summary in filter_summaries(stages).items()
+    ]
+
+
+def _tables(summary: Summary) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    if summary["filters"]:
+        yield "Shares of the labelled pixels", *filter_table(summary)
+    yield "Classes", *class_shares(summary)
 
 
 def filter_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
