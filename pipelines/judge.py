@@ -132,8 +132,6 @@ class LabelLoss:
         """Nothing: its weights are made by another stage."""
 
     def load(self, runtime: "Runtime") -> Measuring:
-        import torch
-
         from clouds.models.inference import predict_scores
         from clouds.ops.label_trust import count_classes, label_loss
 
@@ -147,8 +145,7 @@ class LabelLoss:
                 rows: dict[int, Row | Exception] = {}
                 for position, scores_KHW in predict_scores(segmenter, images, autocast, self.config):
                     labels_HW = maps[position].astype(np.uint8)
-                    loss = label_loss(scores_KHW, torch.from_numpy(labels_HW).to(scores_KHW.device), ignore)
-                    loss_HW = loss.cpu().numpy().astype(np.uint16)
+                    loss_HW = label_loss(scores_KHW, labels_HW, ignore)
                     item = batch[position]
                     row: Row = {"id": item.id, LOSS_FILE: f"{item.id}.png"}
                     write_gray(folder / row[LOSS_FILE], loss_HW)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -12,20 +13,21 @@ LOSS_STEPS = 4096
 _HIGHEST = 2**16 - 1
 
 
-def label_loss(scores_KHW: Tensor, labels_HW: Tensor, ignore: int = 255) -> Tensor:
-    """The cross-entropy of given labels, in steps of 1 / LOSS_STEPS: int64 (H, W), 0 to 65535; 0 without a label.
+def label_loss(scores_KHW: Tensor, labels_HW: NDArray[np.uint8], ignore: int = 255) -> NDArray[np.uint16]:
+    """The cross-entropy of given labels, in steps of 1 / LOSS_STEPS, at most 65535: (H, W), 0 without a label.
 
     Args:
         scores_KHW: float, at least 0. A class's probability is its share of the pixel's scores; where these sum to less
             than 1, what is missing counts for no class.
-        labels_HW: integer class ids below K, or `ignore`.
+        labels_HW: class ids below K, or `ignore`.
     """
     scores_KHW = scores_KHW.float()
-    labelled_HW = labels_HW != ignore
-    own_HW = scores_KHW.gather(0, labels_HW.long().where(labelled_HW, 0)[None])[0]
+    ids_HW = torch.from_numpy(labels_HW).to(scores_KHW.device).long()
+    labelled_HW = ids_HW != ignore
+    own_HW = scores_KHW.gather(0, ids_HW.where(labelled_HW, 0)[None])[0]
     share_HW = (own_HW / scores_KHW.sum(0).clamp(min=1.0)).nan_to_num(nan=0.0, posinf=0.0)
-    steps_HW = (-share_HW.clamp(min=1e-30).log() * LOSS_STEPS).round().clamp(0, _HIGHEST).long()
-    return steps_HW.where(labelled_HW, 0)
+    steps_HW = (-share_HW.clamp(min=1e-30).log() * LOSS_STEPS).round().clamp(0, _HIGHEST)
+    return steps_HW.where(labelled_HW, 0).cpu().numpy().astype(np.uint16)
 
 
 def votes(labels_VHW: Sequence[NDArray[np.uint8]], ignore: int = 255) -> NDArray[np.uint8]:
