@@ -11,9 +11,15 @@ import pytest
 from PIL import Image
 from small_run import STAGES, output, small_config, write_config
 
+from clouds.assembly import assemble
+from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
+from clouds.engine.runner import Orders, run_stages
+from clouds.engine.runtime import Runtime
+from clouds.errors import UsageError
 from clouds.models.segmenter import MaskSegmenter
 from clouds.ops.filters import times_by_hardness
+from pipelines.filter import Filter, FilterConfig, Judges
 
 Clouds = Callable[..., tuple[int, str, str]]
 Rows = dict[str, dict[str, Any]]
@@ -242,3 +248,26 @@ def test_a_backbone_that_is_no_clip_needs_one_by_name(models: Path, tmp_path: Pa
     tree["train"]["segmenter"]["backbone"] = {"weights": "timm:test_resnet", "pretrained": "r160_in1k"}
     status, _, err = clouds("plan", write_config(tmp_path / "c.yaml", tree))
     assert status == 2 and "filter.clip" in err and "timm:test_resnet" in err
+
+
+def test_pseudo_labels_are_filtered_where_nothing_refines_them(copy_of_finished: Path) -> None:
+    assembly = assemble(str(copy_of_finished))
+    [label], [loss] = assembly.find("label-1"), [stage for stage in assembly.stages if stage.name == "judge-loss-1"]
+    config = FilterConfig.model_validate({"filters": [{"type": "confidence", "least": 0.13}]})
+    artifact = Artifact(copy_of_finished / "filter-raw")
+    filter_ = Filter(artifact, config, label, label, Judges(loss=loss), LabelMap.of("street11"))
+    assert filter_.needs == (label,)
+    run_stages([*assembly.until("label-1"), filter_], copy_of_finished, Runtime(assembly.config.runtime), Orders())
+    raw = rows(copy_of_finished, "label-1")
+    for id_, row in rows(copy_of_finished, "filter-raw").items():
+        sure_HW = ids(copy_of_finished, "label-1", raw[id_], "confidence_file_name") >= 0.13 * 255
+        expected_HW = np.where(sure_HW, ids(copy_of_finished, "label-1", raw[id_]), 255)
+        np.testing.assert_array_equal(ids(copy_of_finished, "filter-raw", row), expected_HW)
+        assert row["labels"] == row["filtered"] == f"label-1/{row['shard']}/labels/{id_}.png"
+
+
+def test_agreement_with_a_refinement_that_is_not_there_is_refused(copy_of_finished: Path) -> None:
+    [label] = assemble(str(copy_of_finished)).find("label-1")
+    config = FilterConfig.model_validate({"filters": [{"type": "sam_agreement"}]})
+    with pytest.raises(UsageError, match="nothing refines them"):
+        Filter(Artifact(copy_of_finished / "filter-raw"), config, label, label, Judges(), LabelMap.of("street11"))
