@@ -130,10 +130,8 @@ class _Trusting:
 
     def __init__(self, parts: Parts, config: Config, images: Stage) -> None:
         self._parts, self._config, self._images = parts, config, images
-        wants = config.filter.wants() if config.filter is not None else frozenset()
-        self._wants = wants
         self.once: list[Stage] = []
-        if config.filter is not None and "prompt" in wants:
+        if config.filter is not None and "prompt" in config.filter.wants():
             # images do not change from round to round
             backbone = config.train.segmenter.backbone
             self.once.append(parts.judge_prompts("judge-prompt", config.filter, backbone, images))
@@ -144,10 +142,10 @@ class _Trusting:
         if config is None:
             return []
         loss = views = None
-        if "loss" in self._wants:
+        if "loss" in config.wants():
             loss = parts.judge_loss(f"judge-loss-{number}", config, shown, refine, teacher)
-        if "views" in self._wants:
+        if "views" in config.wants():
             views = parts.judge_views(f"judge-views-{number}", config, shown, self._images, teacher)
-        judges = Judges(loss, views, *self.once)
+        judges = Judges(loss, views, next(iter(self.once), None))
         filter_ = parts.filter(f"filter-{number}", config, label, refine, judges)
         return [*(stage for stage in (loss, views) if stage is not None), filter_]
