@@ -225,7 +225,10 @@ def _check(source: Source) -> None:
     if source.times is not None and len(source.times) != len(source.dataset.ids):
         raise ValueError(f"data set {name!r} has {len(source.dataset.ids)} images, and {len(source.times)} are weighed")
     if source.times is not None and not sum(source.times) > 0:
-        raise CloudsError(f"data set {name!r} has no images to train on: every one of them is to be drawn 0 times")
+        raise CloudsError(
+            f"data set {name!r} has no images to train on: each of its {len(source.times)} is to be drawn 0 times",
+            "no labels are left of them: see the counts of the stages that labelled and filtered them",
+        )
 
 
 def _or_raise(drawn: T | CloudsError) -> T:

@@ -179,6 +179,17 @@ def test_a_filter_that_would_drop_everything_stops_the_run(
     assert run(clouds, copy_of_finished, "filter.filters=[{type: confidence, least: 0.0}]")[0] == 0
 
 
+def test_labels_that_are_all_ignored_pass_through_and_are_not_learned_from(
+    copy_of_finished: Path, clouds: Clouds
+) -> None:
+    status, err = run(clouds, copy_of_finished, "label.threshold=1.0", until="selftrain-1")
+    assert status == 1
+    assert "'generated' has no images to train on: each of its 7 is to be drawn 0 times" in err
+    assert "filter-1: 100%" in err and "Traceback" not in err
+    assert all(row["labelled_pixels"] == row["times"] == 0 for row in rows(copy_of_finished, "filter-1").values())
+    assert json.loads((copy_of_finished / "filter-1" / "filters.json").read_text())["dropped_images"] == 7
+
+
 def test_an_image_that_was_not_measured_fails_and_is_named(copy_of_finished: Path, clouds: Clouds) -> None:
     metadata = copy_of_finished / "judge-loss-1" / "00002" / "metadata.jsonl"
     metadata.write_text("")
