@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from ablation_filters import HARDER, Labelled, filtered, filters_of
 from ablation_stages import First, FirstConfig, Labels, SceneLabels, label_files, majority_of_instances
 from open_clip.constants import HF_CONFIG_NAME
 
@@ -27,6 +28,7 @@ from pipelines import full
 from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
 from pipelines.evaluate import Evaluate, MadeModel
 from pipelines.parts import Parts
+from pipelines.refine import RefineConfig
 from pipelines.selftrain import Selftrain, SelftrainConfig
 from pipelines.train import Train
 
@@ -36,6 +38,8 @@ FIRST_WEB = 3_000_000
 SOURCE_PROMPTS = "assets:prompts/miniature_source.yaml"
 ROUNDS = 3
 """Rounds there are rows for, at least."""
+PASSES = (1, 2, 3)
+"""How often SAM is asked, where the labels of `web` scenes are measured."""
 BASELINE = "source"
 QUALITY = "labels"
 """The row that has no training: how good labels of `web` scenes are."""
@@ -84,13 +88,14 @@ class Benchmark:
         self.unseen = DOMAINS[domains]
         self.counts = sorted({*counts} - {config.generate.count})
         self._parts = Parts.of(config, config.data)
-        # the method itself, as any run has it: the other rows differ from it
-        method = full.build(config.model_copy(update={"rounds": max(ROUNDS, config.rounds)}))
+        # the method itself, as any run has it, less its filters: the other rows differ from it
+        method = full.build(config.model_copy(update={"rounds": max(ROUNDS, config.rounds), "filter": None}))
         self._method = {stage.name: stage for stage in method}
         self.variants = {
             **self._baselines(),
             **self._repainting(),
             **self._labelling(),
+            **self._filtering(),
             **self._bounds(),
             **self._content(),
             **self._numbers(),
@@ -164,7 +169,7 @@ class Benchmark:
 
     @cached_property
     def web_labels(self) -> dict[str, Stage]:
-        """Pseudo-labels of the rendered scenes: as predicted, refined by SAM, and by a SAM that never errs."""
+        """Labels of the rendered scenes: predicted, refined in so many passes, filtered, by a SAM that never errs."""
         config, ignore = self.config, self._parts.label_map.ignore
         raw = self._parts.label("label-web", config.label, self.web, self._method["adapt"])
 
@@ -174,9 +179,21 @@ class Benchmark:
             return majority_of_instances(labels_HW, instances_HW, ignore)
 
         place = self._parts.artifact("instances-web")
+        refined = self._parts.refine("refine-web", config.refine, self.web, raw, again=True)
+        passes = {
+            f"refined-{count}": refined
+            if count == config.refine.rule.passes
+            else self._parts.refine(f"refine-{count}-web", in_passes(config.refine, count), self.web, raw, again=True)
+            for count in PASSES
+        }
+        of = Labelled(self.web, raw, refined, self._method["adapt"], "web", text="caption")
+        kept = filtered(self._parts, config, of, "trust-web")
         return {
             "raw": raw,
-            "refined": self._parts.refine("refine-web", config.refine, self.web, raw),
+            "refined": refined,
+            **passes,
+            # what draws images otherwise takes no label away
+            **{f"filter-{name}": stage for name, stage in kept.items() if name != HARDER},
             "instances": SceneLabels(place, self.web, labels_of, {"rule": "instances"}, (raw,)),
         }
 
@@ -219,8 +236,7 @@ class Benchmark:
         """Rows that label the method's own images otherwise, and its rounds."""
         config, parts, method = self.config, self._parts, self._method
         images, raw = method["generate"], method["label-1"]
-        once = config.refine.model_copy(update={"rule": config.refine.rule.model_copy(update={"passes": 1})})
-        refined_once = parts.refine("refine-once", once, images, raw)
+        refined_once = parts.refine("refine-once", in_passes(config.refine, 1), images, raw)
         label = parts.label("label-unrepainted", config.label, images, method["train"])
         refine = parts.refine("refine-unrepainted", config.refine, images, label)
 
@@ -237,6 +253,16 @@ class Benchmark:
             **{row: Variant("after that many rounds", model) for row, model in more.items()},
             "unrepainted": Variant("a round without repainting", unrepainted("unrepainted", refine)),
             "unrepainted-raw": Variant("the same, raw pseudo-labels", unrepainted("unrepainted-raw", label)),
+        }
+
+    def _filtering(self) -> dict[str, Variant]:
+        """Rows that learn from the first round's refined labels as far as a filter trusts them."""
+        method = self._method
+        of = Labelled(method["generate"], method["label-1"], method["refine-1"], method["adapt"], "1")
+        kept = filtered(self._parts, self.config, of, "trust")
+        return {
+            f"filter-{name}": Variant(way.what, self._round(f"filter-{name}", method["generate"], kept[name]))
+            for name, way in filters_of(self.config).items()
         }
 
     def _content(self) -> dict[str, Variant]:
@@ -298,6 +324,11 @@ def _draws_of_generated(training: Train | Selftrain) -> float:
     repainted = config.repainted_weight if training.repainted is not None else 0.0
     total = sum(config.data.values()) + repainted + config.generated_weight
     return config.steps * config.batch_size * config.generated_weight / total
+
+
+def in_passes(config: RefineConfig, count: int) -> RefineConfig:
+    """The refinement that asks SAM so many times."""
+    return config.model_copy(update={"rule": config.rule.model_copy(update={"passes": count})})
 
 
 def trunk_of(weights: str) -> str:

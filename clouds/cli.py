@@ -328,6 +328,8 @@ for _kind, _does in {
     "adapt": "Train on source and repainted images.",
     "label": "Label the generated images with the segmenter.",
     "refine": "Refine the labels with segment-anything.",
+    "judge": "Measure on images and labels what filters decide by.",
+    "filter": "Keep the labels to be trusted.",
     "selftrain": "Train on source, repainted and refined generated images.",
 }.items():
     _stage_command(_kind, _does)

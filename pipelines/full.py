@@ -1,4 +1,4 @@
-"""The whole method: learn from the source, repaint it, generate, then label, refine and self-train in rounds.
+"""The whole method: learn from the source, repaint it, generate, then label, refine, filter and self-train in rounds.
 
 Each model is scored.
 """
@@ -12,7 +12,9 @@ from clouds.data.table import DataTable
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
 from clouds.models.generation import GenerateConfig
+from clouds.models.judge_config import is_clip
 from pipelines.evaluate import EvaluateConfig
+from pipelines.filter import FilterConfig, Judges
 from pipelines.label import LabelConfig
 from pipelines.parts import Parts
 from pipelines.refine import RefineConfig
@@ -42,6 +44,8 @@ class Config(RunConfig):
     """Labelling them with the segmenter of the round before."""
     refine: RefineConfig
     """Sharpening the labels."""
+    filter: FilterConfig | None = None
+    """Leaving out of them what is not to be trusted. Null: all is learned from."""
     selftrain: SelftrainConfig
     """Learning from source, repainted and generated images."""
     evaluate: EvaluateConfig
@@ -77,6 +81,17 @@ class Config(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _a_clip_reads_prompts(self) -> "Config":
+        if self.filter is not None and "prompt" in self.filter.wants() and self.filter.clip is None:
+            backbone = self.train.segmenter.backbone
+            if not is_clip(backbone):
+                raise ValueError(
+                    f"`clip_score` asks the CLIP of the segmenter's backbone, and {backbone.weights!r} is none with "
+                    "weights: name one in `filter.clip`"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _sets_are_known(self) -> "Config":
         self.data.check_names(
             {
@@ -109,10 +124,39 @@ def build(config: Config) -> list[Stage]:
         return stages
     generate = parts.generate("generate", config.generate)
     stages.append(generate)
+    trusting = _Trusting(parts, config, generate)
+    stages += trusting.once
     for number in range(1, config.rounds + 1):
         label = parts.label(f"label-{number}", config.label, generate, model)
         refine = parts.refine(f"refine-{number}", config.refine, generate, label, again=config.rounds > 1)
-        name = f"selftrain-{number}"
-        model = parts.selftrain(name, config.selftrain, model, labelled=(generate, refine), repainted=repainted)
-        stages += [label, refine, *parts.scored([model], config.evaluate)]
+        filtering = trusting.of_round(number, label, refine, model)
+        labels, name = (refine, *filtering)[-1], f"selftrain-{number}"
+        model = parts.selftrain(name, config.selftrain, model, labelled=(generate, labels), repainted=repainted)
+        stages += [label, refine, *filtering, *parts.scored([model], config.evaluate)]
     return stages
+
+
+class _Trusting:
+    """The stages that measure and filter labels; none where the config has no filter."""
+
+    def __init__(self, parts: Parts, config: Config, images: Stage) -> None:
+        self._parts, self._config, self._images = parts, config, images
+        self.once: list[Stage] = []
+        if config.filter is not None and "prompt" in config.filter.wants():
+            # images do not change from round to round
+            backbone = config.train.segmenter.backbone
+            self.once.append(parts.judge_prompts("judge-prompt", config.filter, backbone, images))
+
+    def of_round(self, number: int, label: Stage, refine: Stage, teacher: Stage) -> list[Stage]:
+        """What comes between refining and learning, the filter last."""
+        parts, shown, config = self._parts, self._config.label, self._config.filter
+        if config is None:
+            return []
+        loss = views = None
+        if "loss" in config.wants():
+            loss = parts.judge_loss(f"judge-loss-{number}", config, shown, refine, teacher)
+        if "views" in config.wants():
+            views = parts.judge_views(f"judge-views-{number}", config, shown, self._images, teacher)
+        judges = Judges(loss, views, next(iter(self.once), None))
+        filter_ = parts.filter(f"filter-{number}", config, label, refine, judges)
+        return [*(stage for stage in (loss, views) if stage is not None), filter_]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clouds.data.labels import LabelMap
 from clouds.data.submission import PredictionFiles
@@ -12,9 +13,14 @@ from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
 from clouds.models.generation import GenerateConfig
 from clouds.models.given import GivenSegmenter
+from clouds.models.judge_config import AgreementConfig, ClipConfig, LossConfig
+from clouds.models.protocol import ProtocolConfig
+from clouds.models.segmenter_config import BackboneConfig
 from clouds.models.weights import HashCache, user_hash_cache
 from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, ScoredModel
+from pipelines.filter import Filter, FilterConfig, Judges
 from pipelines.generate import Generate
+from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
 from pipelines.label import Label, LabelConfig
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
@@ -77,6 +83,32 @@ class Parts:
             again=again,
         )
 
+    def judge_loss(
+        self, name: str, config: FilterConfig, shown: ProtocolConfig, labels: Stage, teacher: Stage
+    ) -> Stage:
+        """`shown`: how images are shown to the segmenter that labelled them."""
+        loss = LossConfig(**_protocol(shown), batch_size=config.batch_size)
+        return Judge(self.artifact(name), LabelLoss(labels, teacher, loss, self.label_map, self._precision))
+
+    def judge_views(
+        self, name: str, config: FilterConfig, shown: ProtocolConfig, images: Stage, teacher: Stage
+    ) -> Stage:
+        """As `judge_loss`, of images without their labels."""
+        views = AgreementConfig(**_protocol(shown), batch_size=config.batch_size, views=config.views)
+        return Judge(self.artifact(name), ViewAgreement(images, teacher, views, self.label_map, self._precision))
+
+    def judge_prompts(
+        self, name: str, config: FilterConfig, backbone: BackboneConfig, images: Stage, text: str = "prompt"
+    ) -> Stage:
+        """`backbone`: whose CLIP is asked where the config names none; `text`: the key of an image's text."""
+        key = "train.segmenter.backbone.weights" if config.clip is None else "filter.clip.weights"
+        clip = config.clip or ClipConfig.of_backbone(backbone)
+        return Judge(self.artifact(name), PromptScore(images, clip, self.hashes, key, text))
+
+    def filter(self, name: str, config: FilterConfig, pseudo: Stage, labels: Stage, judges: Judges) -> Stage:
+        """`pseudo`: the stage that labelled; `labels`: the one whose labels are filtered, the same or that refined."""
+        return Filter(self.artifact(name), config, pseudo, labels, judges, self.label_map)
+
     def selftrain(
         self,
         name: str,
@@ -137,3 +169,8 @@ class Parts:
     @property
     def _precision(self) -> str:
         return self.run.runtime.mixed_precision
+
+
+def _protocol(config: ProtocolConfig) -> dict[str, Any]:
+    """The values of a protocol, of a config that has more."""
+    return {name: getattr(config, name) for name in ProtocolConfig.model_fields}

@@ -106,7 +106,8 @@ class Selftrain:
             sources.append(Source(self._repainted(self.repainted), config.repainted_weight, config.augment))
         if self.labels is not None and isinstance(config, SelftrainConfig):
             augment = config.generated_augment or config.augment
-            sources.append(Source(self._generated(self.labels), config.generated_weight, augment))
+            times = self._times(self.labels)
+            sources.append(Source(self._generated(self.labels), config.generated_weight, augment, times=times))
         return TrainingWorker(
             stage=self.name,
             run_folder=self.artifact.folder.parent,
@@ -138,8 +139,14 @@ class Selftrain:
             lookup=self.label_map.own_lookup(),
         )
 
+    def _times(self, stage: Stage) -> list[int] | None:
+        """How often each generated image comes in a round of draws; None where no filter says it."""
+        artifact = stage.artifact
+        rows = (row for shard in artifact.shard_ids() for row in artifact.rows(shard))
+        return [row["times"] for row in rows] if stage.kind == "filter" else None
+
     def _generated(self, stage: Stage) -> Dataset:
-        """The generated images with their refined labels, in the order of the artifacts."""
+        """The generated images with the labels to learn from, in the order of the artifacts."""
         run_folder, labels = self.artifact.folder.parent, stage.artifact
         rows = [(shard, row) for shard in labels.shard_ids() for row in labels.rows(shard)]
         return PairedFiles(

@@ -19,7 +19,8 @@ from clouds.data.world import TEST_DOMAINS, VALIDATION_DOMAINS, render_scene
 from clouds.engine.artifact import Artifact
 from clouds.errors import UsageError
 
-SOME = ("source", "raw", "images-2", "bound-instances", "labels")
+SOME = ("source", "raw", "filter-all", "images-2", "bound-instances", "labels")
+FILTERS = ("confidence", "class-loss", "sam-agreement", "view-agreement", "clip-score")
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 Ablation = Callable[..., str]
@@ -150,8 +151,10 @@ def check_the_stages_of_its_own(run: Path) -> None:
 
 
 def check_quality(table: dict[str, list[str]], run: Path) -> None:
-    assert set(table) == {"", "raw", "refined", "instances"}
     folders = {"raw": "label-web/{}/labels", "refined": "refine-web/{}", "instances": "instances-web/{}/labels"}
+    folders |= {"refined-1": "refine-1-web/{}", "refined-2": "refine-web/{}", "refined-3": "refine-3-web/{}"}
+    folders |= {f"filter-{name}": f"trust-web-{name}/{{}}" for name in (*FILTERS, "all")}
+    assert set(table) == {"", *folders}
     for name, folder in folders.items():
         truth = np.stack([read(path) for path in sorted(run.glob("truth-web/*/labels/*.png"))])
         found = np.stack([read(path) for path in sorted(run.glob(folder.format("*") + "/*.png"))])
@@ -179,7 +182,7 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
     assert models["scratch"].config.segmenter.backbone.weights == "test_convnext"
     for row in ("source-long", "jitter-long", "repainted-long", "round-2"):
         assert steps[row] == whole
-    for row in ("raw", "refined-1", "refined", "images-2", "images-9", "bound-labels"):
+    for row in ("raw", "refined-1", "refined", "filter-all", "images-2", "images-9", "bound-labels"):
         assert steps[row] == steps["refined"] == 5 + 3 + 4
         assert models[row].start.name == "adapt" and models[row].repainted.name == "repaint"
     assert steps["unrepainted"] == steps["plain"] == steps["refined"]
@@ -189,6 +192,7 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
     assert models["images-2"].images.images.name == "generate"
     assert models["images-9"].images.images.config.count == 9
     assert "images-7" not in models  # that is `refined`
+    check_the_filters(found)
     plain = models["plain"]
     assert plain.start is models["repainted-plain"] and plain.labels.labels.teacher is plain.start
     for painted in (plain.images, plain.repainted):
@@ -197,6 +201,23 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
     draws = 4 * 2 * weights["generated"] / sum(weights.values())
     assert found.variants["round-2"].generated_draws == round(2 * draws)
     assert found.variants["repainted"].generated_draws == 0
+
+
+def check_the_filters(found: Any) -> None:
+    """Each row filters the labels of the row `refined`, by one filter of the config or by all."""
+    models = {row: variant.model for row, variant in found.variants.items()}
+    refined = models["refined"].labels
+    assert refined.kind == "refine"
+    rows = [row for row in models if row.startswith("filter-")]
+    assert rows == [f"filter-{name}" for name in (*FILTERS, "harder", "all")]
+    for row in rows:
+        assert (models[row].start.name, models[row].labels.labels) == ("adapt", refined)
+        config = models[row].labels.config
+        if row in ("filter-harder", "filter-all"):
+            assert config.harder.most == 3 and len(config.filters) == (5 if row == "filter-all" else 0)
+        else:
+            assert config.harder is None and [one.type.replace("_", "-") for one in config.filters] == [row[7:]]
+    assert not [name for name in (stage.name for stage in found.stages(["raw"])) if "judge" in name]
 
 
 def test_stages_come_after_what_they_need_and_bear_names_of_their_own(

@@ -194,6 +194,8 @@ FLAGS = {
     "adapt": {"--set", "--force", "--help"},
     "label": {"--set", "--force", "--help"},
     "refine": {"--set", "--force", "--help"},
+    "judge": {"--set", "--force", "--help"},
+    "filter": {"--set", "--force", "--help"},
     "selftrain": {"--set", "--force", "--help"},
     "evaluate": {"--set", "--force", "--save-predictions", "--format", "--json", "--help"},
 }

@@ -63,7 +63,7 @@ def test_what_a_stage_needs_comes_with_it_and_nothing_else(small):
 
 def test_many_rounds_are_put_together_at_once(config):
     many = assemble(str(config), ["rounds=30"])
-    assert len(many.needed_for("selftrain-30")) == 4 + 3 * 30
+    assert len(many.needed_for("selftrain-30")) == 5 + 6 * 30
 
 
 def test_a_path_a_shipped_name_and_a_run_folder_are_found(config, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,8 +24,10 @@ from clouds.engine.stage import Stage
 from clouds.engine.status import failures, format_duration, stage_status
 from clouds.errors import CloudsError, UsageError
 from clouds.report.data_check import data_check
-from clouds.report.html import write_html
+from clouds.report.filtered import filter_sentence, filter_summaries
+from clouds.report.html import HasClasses, write_html
 from clouds.report.printed import JSON, TERMINAL, scores_text
+from clouds.report.rounds import round_changes
 from clouds.report.runs import runs_text
 from clouds.report.summary import model_notes
 from clouds.report.tables import ModelScores, scores_of, terminal
@@ -114,6 +116,8 @@ def print_status(assembly: Assembly) -> None:
         left = format_duration(status.seconds_left)
         rows.append([status.name, f"{status.done} of {size}", status.unit, str(status.failed), pace, left, state])
     typer.echo(terminal(["stage", "done", "unit", "failed", "pace", "left", "state"], rows), nl=False)
+    for name, summary in filter_summaries([stage for stage in assembly.stages if stage.name in current]).items():
+        typer.echo(f"{name}: {filter_sentence(summary)}")
     failed = [failure for stage in assembly.stages for failure in failures(stage.artifact, stage.name, _SHOWN_FAILURES)]
     for failure in failed[:_SHOWN_FAILURES]:
         typer.echo(f"failed: {failure.stage}/{failure.item}: {failure.error}")
@@ -127,12 +131,22 @@ def write_report(assembly: Assembly, form: str = TERMINAL) -> None:
     Only a terminal's reader wants both: what Markdown or JSON is printed for takes the table alone.
     """
     current = current_stages(assembly.stages)
-    models = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
+    made = [stage for stage in assembly.stages if stage.name in current]
+    models = scores_of([stage.artifact for stage in made])
     if models or form == JSON:
-        text = scores_text(models, model_notes(assembly.stages), form, terminal_width())
+        more = _labels_json(assembly, made) if form == JSON else {}
+        text = scores_text(models, model_notes(assembly.stages), form, terminal_width(), more)
         typer.echo(f"\n{text}" if form == TERMINAL else text, nl=form == TERMINAL)
     path = write_html(assembly.config, assembly.stages, current)
     typer.echo(f"report: {path}", err=form != TERMINAL)
+
+
+def _labels_json(assembly: Assembly, made: Sequence[Stage]) -> dict[str, Any]:
+    """What became of generated labels: what filters dropped, and what changed from round to round; if anything did."""
+    config = assembly.config
+    changes = round_changes(made, config.data.label_map() if isinstance(config, HasClasses) else None)
+    found = {"filters": filter_summaries(made), "rounds": [change.json() for change in changes]}
+    return {name: content for name, content in found.items() if content}
 
 
 def terminal_width() -> int | None:

@@ -179,14 +179,16 @@ class MaskLossConfig(ConfigModel):
     """Share of the points taken by uncertainty; the rest is uniform."""
 
 
-def backbone_identity(config: BackboneConfig, cache: HashCache | None) -> dict[str, str | bool | None]:
-    """What a fingerprint needs to know of the backbone's weights, without loading any.
+def backbone_identity(
+    config: BackboneConfig, cache: HashCache | None, key: str = "train.segmenter.backbone.weights"
+) -> dict[str, str | bool | None]:
+    """What a fingerprint needs to know of the backbone's weights, without loading any; `key` names them in errors.
 
     As `weight_identity` for folders, files and hub ids; for an architecture its library, its name and the tag.
     """
     source = config.hub_id or config.weights
     if config.hub_id or is_local(source):
-        return dict(weight_identity(source, config.revision, cache=cache, key="train.segmenter.backbone.weights"))
+        return dict(weight_identity(source, config.revision, cache=cache, key=key))
     library = "open_clip" if config.timm_name is None else "timm"
     name = config.timm_name or source
     named: dict[str, str | bool | None] = {"kind": library, "name": name, "pretrained": config.pretrained}

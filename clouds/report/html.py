@@ -17,10 +17,12 @@ from clouds.engine.stage import Stage
 from clouds.engine.status import Failure, StageStatus, failures, format_duration, stage_status
 from clouds.report import curves, pictures, provenance, summary
 from clouds.report.comparison import compare_predictions
+from clouds.report.filtered import filter_facts
 from clouds.report.gallery import exhibits
 from clouds.report.protocols import protocol_lines
 from clouds.report.repainted import repainted_images
 from clouds.report.results import css_color, dataset_scores, model_rows
+from clouds.report.rounds import round_changes
 from clouds.report.samples import trace_items
 from clouds.report.tables import scores_of
 
@@ -79,6 +81,8 @@ def _content(config: RunConfig, stages: Sequence[Stage], current: Collection[str
         **_scores([stage for stage in stages if stage.name in current], label_map),
         "comparisons": compare_predictions([stage for stage in stages if stage.name in current], label_map),
         **_pictures(config.folder, stages, label_map),
+        "filtered": filter_facts([stage for stage in stages if stage.name in current]),
+        "rounds": round_changes([stage for stage in stages if stage.name in current], label_map),
         "curves": curves.read_curves(stages),
         "drawing": curves,
         "provenance": _provenance(config, stages),

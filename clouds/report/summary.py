@@ -35,9 +35,10 @@ def what_was_done(statuses: Sequence[tuple[str, StageStatus]]) -> str:
         steps.append(f"a text-to-image model made {images:,} images from prompts")
     if rounds:
         number = _ROUNDS[rounds] if rounds < len(_ROUNDS) else f"{rounds} rounds"
+        filtered = ", filters left out what was not to be trusted" if "filter" in kinds else ""
         steps.append(
-            f"in {number} the segmenter labelled them, segment-anything refined the labels, and the segmenter went "
-            "on learning from the source and from them"
+            f"in {number} the segmenter labelled them, segment-anything refined the labels{filtered}, and the "
+            "segmenter went on learning from the source and from them"
         )
     if not steps:
         return "No stage of this run is complete yet."

@@ -37,13 +37,15 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 class Source:
     """A data set with how often it is drawn from, relative to the others, and how its images are augmented.
 
-    `rare_classes`: how its images are drawn by their classes; None: each once in every round.
+    `rare_classes`: how its images are drawn by their classes; None: in rounds. `times`: how often each image comes in
+    a round, 0 for never; None: each once.
     """
 
     dataset: Dataset
     weight: float
     augment: AugmentConfig
     rare_classes: RareClassConfig | None = None
+    times: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Draws(TorchDataset[Drawn | CloudsError]):
         if not self.sources or not total[-1] > 0:
             raise CloudsError("training has no data", "name at least one data set with a weight above 0")
         self._bounds = total / total[-1]
+        # where the turns of each image end in a round in order
+        self._ends = [None if source.times is None else np.cumsum(source.times) for source in self.sources]
         # how often each source was drawn before each chunk of draws
         self._counts = [np.zeros(len(self.sources), dtype=np.int64)]
 
@@ -132,7 +136,14 @@ class Draws(TorchDataset[Drawn | CloudsError]):
             # at first alone: few images may hold a class, and none of them be readable
             yield from self._of_a_class(self.tables[source], number)
         for attempt in range(_ATTEMPTS):
-            yield _Choice(in_rounds(turn + attempt, len(self.sources[source].dataset.ids), self.seed, source))
+            yield _Choice(self._in_turn(source, turn + attempt))
+
+    def _in_turn(self, source: int, turn: int) -> int:
+        """The image whose turn it is: in rounds, in each as often as the source says."""
+        ends = self._ends[source]
+        if ends is None:
+            return in_rounds(turn, len(self.sources[source].dataset.ids), self.seed, source)
+        return int(np.searchsorted(ends, in_rounds(turn, int(ends[-1]), self.seed, source), side="right"))
 
     def _of_a_class(self, table: RareClasses, number: int) -> Iterator[_Choice]:
         rng = np.random.default_rng(item_seed(self.seed, "rare class", number))
@@ -211,6 +222,13 @@ def _check(source: Source) -> None:
         raise CloudsError(f"data set {name!r} has the weight {source.weight} in training", "give a number from 0 up")
     if not len(source.dataset.ids):
         raise CloudsError(f"data set {name!r} has no images to train on")
+    if source.times is not None and len(source.times) != len(source.dataset.ids):
+        raise ValueError(f"data set {name!r} has {len(source.dataset.ids)} images, and {len(source.times)} are weighed")
+    if source.times is not None and not sum(source.times) > 0:
+        raise CloudsError(
+            f"data set {name!r} has no images to train on: each of its {len(source.times)} is to be drawn 0 times",
+            "no labels are left of them: see the counts of the stages that labelled and filtered them",
+        )
 
 
 def check_crop(source: Source) -> None:

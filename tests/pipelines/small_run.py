@@ -15,8 +15,12 @@ STAGES = (
     "adapt",
     "evaluate-adapt",
     "generate",
+    "judge-prompt",
     "label-1",
     "refine-1",
+    "judge-loss-1",
+    "judge-views-1",
+    "filter-1",
     "selftrain-1",
     "evaluate-selftrain-1",
 )
@@ -69,6 +73,17 @@ def small_config(models: Path, run_dir: Path, **changes: Any) -> dict[str, Any]:
         "adapt": {**training, "steps": 3},
         "label": {"batch_size": 2},
         "refine": {"sam": {"weights": str(models / "sam.safetensors")}},
+        "filter": {
+            "filters": [
+                {"type": "confidence", "least": 0.1},
+                {"type": "class_loss", "margin": 1.25},
+                {"type": "sam_agreement"},
+                {"type": "view_agreement", "least": 0.5},
+                {"type": "clip_score", "lowest": 0.2},
+            ],
+            "harder": {"most": 3},
+            "batch_size": 2,
+        },
         "selftrain": {**training, "steps": 4},
         "evaluate": {"data": ["fog", "night"], "batch_size": 2},
     }

@@ -133,7 +133,7 @@ def test_an_empty_prompt_file_is_named(write: Write, clouds: Clouds, tmp_path: P
         ({"generate.weights": "/no/such/folder"}, "generate", ["/no/such/folder", "weights"]),
         ({"refine.sam.weights": "/no/such/sam.pth"}, "refine", ["/no/such/sam.pth", "weights"]),
         ({"train.segmenter.backbone.weights": "nobody/no-such-clip"}, "train", ["nobody/no-such-clip"]),
-        ({"train.segmenter.backbone.weights": "convnext_bas"}, "train", ["convnext_bas", "convnext_base"]),
+        ({"train.segmenter.backbone.weights": "convnext_bas", "filter": None}, "train", ["convnext_bas", "_base"]),
     ],
 )
 def test_weights_that_cannot_be_had_are_named_with_the_mend(

@@ -45,4 +45,4 @@ def test_a_runs_folder_means_its_last_labels(
 ) -> None:
     status, out, err = clouds("export", finished, "--format", "cityscapes", "--out", tmp_path / "out")
     assert status == 0 and out == f"exported: {tmp_path / 'out'} (7 train)\n"
-    assert "run/refine-1 -> cityscapes: 7 images" in err and "lost:" not in err
+    assert "run/filter-1 -> cityscapes: 7 images" in err and "lost:" not in err

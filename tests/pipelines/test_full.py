@@ -16,7 +16,12 @@ Clouds = Callable[..., tuple[int, str, str]]
 
 SCORES = {"evaluate-train", "evaluate-adapt", "evaluate-selftrain-1"}
 PAINTED = {"generate", "repaint"}
-FROM_ADAPT = {*STAGES[STAGES.index("adapt") :]} - {"generate"}
+UNTAUGHT = {*PAINTED, "judge-prompt"}
+FROM_ADAPT = {*STAGES[STAGES.index("adapt") :]} - UNTAUGHT
+LEARNED = {"selftrain-1", "evaluate-selftrain-1"}
+FROM_FILTER = {"filter-1", *LEARNED}
+FROM_REFINE = {"refine-1", "judge-loss-1", *FROM_FILTER}
+FROM_GENERATE = {"generate", "judge-prompt", "label-1", "judge-views-1", *FROM_REFINE}
 
 
 def plan(clouds: Clouds, run_dir: Path, *changes: str) -> dict[str, str]:
@@ -133,35 +138,37 @@ def test_the_same_command_does_nothing_and_changes_nothing(copy_of_finished: Pat
         ("refine.sam.prompts_per_call=3", set()),
         ("refine.batch_size=3", set()),
         ("refine.sam.cache=false", set()),
-        ("refine.sam.features=float32", {"refine-1", "selftrain-1", "evaluate-selftrain-1"}),
+        ("refine.sam.features=float32", FROM_REFINE),
         ("runtime.workers=1", set()),
         ("runtime.trackers=[tensorboard]", set()),
         ("train.validation={data: [fog], every: 2}", set()),
-        ("train.validation={data: [fog], every: 2, keep_best: true}", set(STAGES) - PAINTED),
+        ("train.validation={data: [fog], every: 2, keep_best: true}", set(STAGES) - UNTAUGHT),
         ("adapt.frozen_steps=1", FROM_ADAPT),
-        ("selftrain.rare_classes={min_pixels: 20}", {"selftrain-1", "evaluate-selftrain-1"}),
+        ("selftrain.rare_classes={min_pixels: 20}", LEARNED),
         ("evaluate.short_edge=24", SCORES),
         ("evaluate.keep_predictions=0", SCORES),
         ("evaluate.save_predictions=labels", SCORES),
         ("evaluate.scoring.resamples=0", SCORES),
-        (
-            "generate.prompts.balance=[place]",
-            {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"},
-        ),
+        ("generate.prompts.balance=[place]", FROM_GENERATE),
         ("repaint.batch_size=1", set()),
         ("repaint.strength=1", {"repaint", *FROM_ADAPT}),
         ("repaint.count=6", {"repaint", *FROM_ADAPT}),
         ("adapt.steps=2", FROM_ADAPT),
-        ("selftrain.steps=3", {"selftrain-1", "evaluate-selftrain-1"}),
-        ("refine.rule.passes=1", {"refine-1", "selftrain-1", "evaluate-selftrain-1"}),
-        ("label.threshold=0.2", {"label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"}),
-        ("generate.guidance=3", {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"}),
-        ("train.loss.num_points=65", set(STAGES) - PAINTED),
+        ("selftrain.steps=3", LEARNED),
+        ("filter.batch_size=1", set()),
+        ("filter.harder.most=2", FROM_FILTER),
+        ("filter.filters=[{type: confidence, least: 0.2}]", FROM_FILTER),
+        ("filter.views.scales=[0.5]", {"judge-views-1", *FROM_FILTER}),
+        ("label.flip=true", {"label-1", "judge-views-1", *FROM_REFINE}),
+        ("refine.rule.passes=1", FROM_REFINE),
+        ("label.threshold=0.2", {"label-1", *FROM_REFINE}),
+        ("generate.guidance=3", FROM_GENERATE),
+        ("train.loss.num_points=65", set(STAGES) - UNTAUGHT),
         ("data.sets.fog.seed=1", SCORES),
         ("evaluate.data=[fog]", SCORES),
-        ("generate.count=8", {"generate", "label-1", "refine-1", "selftrain-1", "evaluate-selftrain-1"}),
-        ("runtime.mixed_precision=bf16", set(STAGES) - PAINTED),
-        ("data.sets.source.count=7", {*STAGES} - {"generate"}),
+        ("generate.count=8", FROM_GENERATE),
+        ("runtime.mixed_precision=bf16", set(STAGES) - UNTAUGHT),
+        ("data.sets.source.count=7", {*STAGES} - {"generate", "judge-prompt"}),
         ("seed=1", set(STAGES)),
     ],
 )
@@ -175,7 +182,8 @@ def test_a_changed_value_reruns_what_it_can_affect(
 def test_the_plan_names_the_key_and_both_values(finished: Path, clouds: Clouds) -> None:
     said = plan(clouds, finished, "refine.rule.passes=1")
     assert "config rule.passes: 2 -> 1" in said["refine-1"]
-    assert "upstream refine-1 changed" in said["selftrain-1"]
+    assert "upstream refine-1 changed" in said["judge-loss-1"] and "upstream refine-1 changed" in said["filter-1"]
+    assert "upstream filter-1 changed" in said["selftrain-1"]
 
 
 def test_the_plan_names_changed_weights(copy_of_finished: Path, models: Path, clouds: Clouds, tmp_path: Path) -> None:
@@ -196,7 +204,9 @@ def test_moved_weights_are_the_same_weights(finished: Path, models: Path, clouds
 def test_status_counts_every_stage(finished: Path, clouds: Clouds) -> None:
     status, out, _ = clouds("status", finished)
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines()[3:]] == list(STAGES)
+    *table, filtered = out.splitlines()[3:]
+    assert [line.split()[0] for line in table] == list(STAGES)
+    assert filtered.startswith("filter-1: Of the labelled pixels of refine-1, ")
     assert "7 of 7" in out
     assert out.count("complete") == len(STAGES)
 
