@@ -36,7 +36,7 @@ setup(
         "assets": ["**/*"],
         "assets.prompts": ["*.txt", "*.yaml"],
         "clouds": ["py.typed"],
-        "clouds.report": ["*.html.j2", "*.css", "*.js"],
+        "clouds.report": ["assets/*"],
         "configs": ["*.yaml"],
     },
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
