@@ -25,7 +25,7 @@ from clouds.engine.status import failures, format_duration, stage_status
 from clouds.errors import CloudsError, UsageError
 from clouds.report.data_check import data_check
 from clouds.report.html import write_html
-from clouds.report.printed import JSON, TERMINAL, scores_text
+from clouds.report.printed import TERMINAL, scores_text
 from clouds.report.runs import runs_text
 from clouds.report.summary import model_notes
 from clouds.report.tables import ModelScores, scores_of, terminal
@@ -122,16 +122,14 @@ def print_status(assembly: Assembly) -> None:
 
 
 def write_report(assembly: Assembly, form: str = TERMINAL) -> None:
-    """Write the HTML report and print the table of scores in a format, and the report's path.
-
-    Only a terminal's reader wants both: what Markdown or JSON is printed for takes the table alone.
-    """
+    """Write the report and print the table of scores and the report's path; as Markdown or JSON all of its numbers."""
     current = current_stages(assembly.stages)
     models = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
-    if models or form == JSON:
-        text = scores_text(models, model_notes(assembly.stages), form, terminal_width())
-        typer.echo(f"\n{text}" if form == TERMINAL else text, nl=form == TERMINAL)
+    if models and form == TERMINAL:
+        typer.echo(f"\n{scores_text(models, model_notes(assembly.stages), form, terminal_width())}")
     path = write_html(assembly.config, assembly.stages, current)
+    if form != TERMINAL:
+        typer.echo(path.with_name(f"report.{form}").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"report: {path}", err=form != TERMINAL)
 
 

@@ -117,7 +117,8 @@ def _numbers(
     return Numbers(
         name=config.name,
         written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        summary=f"{done} {summary.what_came_of_it(models)}",
+        done=done,
+        outcome=summary.what_came_of_it(models),
         missing=summary.what_is_missing(statuses),
         statuses=statuses,
         failures=_failures(stages, statuses),
@@ -209,4 +210,4 @@ def _failures(stages: Sequence[Stage], statuses: Sequence[StageStatus]) -> list[
 
 def _packaged(name: str) -> str:
     """The text of a file of the page."""
-    return files("clouds.report").joinpath(_ASSETS, name).read_text(encoding="utf-8")
+    return (files("clouds.report") / _ASSETS / name).read_text(encoding="utf-8")

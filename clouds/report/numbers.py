@@ -22,7 +22,8 @@ class Numbers:
 
     name: str
     written: str
-    summary: str
+    done: str
+    outcome: str
     missing: Sequence[str]
     statuses: Sequence[StageStatus]
     failures: Sequence[Failure]
@@ -43,7 +44,8 @@ def as_json(numbers: Numbers) -> str:
     content = {
         "name": numbers.name,
         "written": numbers.written,
-        "summary": numbers.summary,
+        "done": numbers.done,
+        "outcome": numbers.outcome,
         "missing": list(numbers.missing),
         "models": models_json(numbers.models, numbers.notes),
         "class_shares": [asdict(one) for one in numbers.shares],

@@ -245,7 +245,7 @@ const gallery = {
     try {
       if (item.problem) throw new Error(item.problem);
       const pictures = (await store.get(item.file))[item.place];
-      if (this.open === position) this.at["details-body"].replaceChildren(stack(item, pictures), strip(item, pictures), facts);
+      if (this.open === position) this.at["details-body"].replaceChildren(element("div", { class: "big" }, stack(item, pictures), facts), strip(item, pictures));
     } catch (error) {
       this.at["details-body"].prepend(element("p", {}, `No picture: ${error.message}`));
     }
@@ -282,13 +282,13 @@ function slider(made, item) {
 
 function strip(item, pictures) {
   const made = element("div", { class: "strip" });
-  const add = (uri, alt, caption, flat = true) => made.append(
-    element("figure", {}, layer(flat ? "still" : "", uri, alt, pictures), element("figcaption", {}, caption)));
-  add(`data:image/webp;base64,${pictures.p}`, `Generated image: ${item.prompt}`, "Image", false);
+  const add = (uri, alt, caption, kind = "still") => made.append(
+    element("figure", {}, layer(kind, uri, alt, pictures), element("figcaption", {}, caption)));
+  add(`data:image/webp;base64,${pictures.p}`, `Generated image: ${item.prompt}`, "Image", "");
   if (pictures.b) add(recolor.uri(pictures.b), "Pseudo-label", "Pseudo-label");
   if (pictures.c) add(recolor.uri(pictures.c), `Confidence, ${percent(item.confidence)} on average`, `Confidence, ${percent(item.confidence)} on average`);
   if (pictures.a) add(recolor.uri(pictures.a), `Refined label: ${largest(item)}`, "Refined label");
-  if (pictures.d) add(recolor.uri(pictures.d), `What refinement changed: ${percent(item.changed, 1)} of pixels`, `Changed: ${percent(item.changed, 1)} of pixels`);
+  if (pictures.d) add(recolor.uri(pictures.d), `What refinement changed: ${percent(item.changed, 1)} of pixels`, `Changed: ${percent(item.changed, 1)} of pixels`, "changes");
   for (const [stage, picture] of pictures.e ?? []) add(recolor.uri(picture), `Refined label of ${stage}`, `Refined before, ${stage}`);
   return made;
 }
