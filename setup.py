@@ -50,6 +50,7 @@ setup(
             "datasets>=3.0",
             "hypothesis>=6.100",
             "mypy>=1.10",
+            "playwright>=1.49",
             "pyarrow>=15",
             "pycocotools>=2.0.8",
             "pytest>=8.0",

@@ -61,7 +61,7 @@ window.cloudsPictures = (file, pictures) => {
   store.waiting.delete(file);
 };
 
-const percent = (share, digits = 0) => (share === null ? "–" : `${(100 * share).toFixed(digits)} %`);
+const percent = (share, digits = 0) => (share === null ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`);
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -170,8 +170,8 @@ const gallery = {
   },
 
   say() {
-    this.at["least-said"].textContent = `${Number(this.at.least.value).toFixed(this.at.least.step < 1 ? 1 : 0)} %`;
-    this.at["strength-said"].textContent = `${this.at.strength.value} %`;
+    this.at["least-said"].textContent = `${Number(this.at.least.value).toFixed(this.at.least.step < 1 ? 1 : 0)}\u00a0%`;
+    this.at["strength-said"].textContent = `${this.at.strength.value}\u00a0%`;
     this.at.cards.style.setProperty("--strength", this.at.strength.value / 100);
     this.at.details.style.setProperty("--strength", this.at.strength.value / 100);
     const of = this.items.length.toLocaleString("en");
