@@ -44,7 +44,7 @@ def draw_scenes(folder: Path, height: int, width: int) -> None:
     for kind in ("image", "label", "confidence", "refined"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     for number in range(SCENES):
-        scene = render_scene(list(DOMAINS.values())[number % len(DOMAINS)], number, height=64, width=128)
+        scene = render_scene(list(DOMAINS)[number % len(DOMAINS)], number)
         # rendered small and enlarged, since only the files' sizes matter here; noise makes a PNG as large as a photo's
         image_HWC = np.asarray(Image.fromarray(scene.image_HWC).resize((width, height), Image.Resampling.BICUBIC))
         rng = np.random.default_rng(number)
@@ -77,6 +77,7 @@ def make_run(folder: Path, scenes: Path, images: int) -> None:
                 "id": row["id"],
                 "file_name": f"labels/{row['file_name']}",
                 "confidence_file_name": f"confidence/{row['file_name']}",
+                "source_image": f"generate/{shard}/{row['file_name']}",
                 "mean_confidence": 0.5 + (item * 7919 % 1000) / 2000,
             }
             for item, row in zip(items, rows, strict=True)
@@ -84,7 +85,11 @@ def make_run(folder: Path, scenes: Path, images: int) -> None:
         _publish(
             by_name["label-1"], shard, labelled, {"label": "file_name", "confidence": "confidence_file_name"}, scenes
         )
-        _publish(by_name["refine-1"], shard, rows, {"refined": "file_name"}, scenes)
+        refined = [
+            {**row, "source_image": one["source_image"], "labels": f"label-1/{shard}/{one['file_name']}"}
+            for row, one in zip(rows, labelled, strict=True)
+        ]
+        _publish(by_name["refine-1"], shard, refined, {"refined": "file_name"}, scenes)
 
 
 def _publish(stage: Stage, shard: str, rows: list[dict[str, Any]], kinds: dict[str, str], scenes: Path) -> None:
@@ -111,7 +116,7 @@ def write_once(folder: Path) -> None:
 def measured_report(folder: Path) -> dict[str, float]:
     """`write_once` in a process of its own, whose memory is the report's alone."""
     command = [sys.executable, __file__, "--write", str(folder)]
-    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     return found
 
 
@@ -123,7 +128,7 @@ _TURNS = """async () => {
         await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
         times.push(performance.now() - start);
     };
-    const order = document.getElementById('order'), find = document.getElementById('find');
+    const order = document.getElementById('order');
     for (const value of ['changed', 'worst', 'best', 'made']) {
         await timed(() => { order.value = value; order.dispatchEvent(new Event('change')); });
     }
@@ -192,6 +197,7 @@ def measure(folder: Path, scenes: Path, images: int) -> list[str]:
 
 
 def main() -> None:
+    """Measure each number of images and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/many"))
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])

@@ -55,9 +55,11 @@ def photo(image_HWC: Image_HWC, alt: str, caption: str) -> Picture:
 
 def drawing(image_HWC: Image_HWC, alt: str, caption: str) -> Picture:
     """A picture of at most 256 flat colours, exact; a page can exchange its colours without decoding it."""
-    colors, ids = np.unique(image_HWC.reshape(-1, 3), axis=0, return_inverse=True)
     height, width = image_HWC.shape[:2]
-    data = ids_png(ids.reshape(height, width).astype(np.uint8), [(int(r), int(g), int(b)) for r, g, b in colors])
+    packed_HW = image_HWC.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    codes, ids = np.unique(packed_HW, return_inverse=True)
+    colors = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes]
+    data = ids_png(ids.reshape(height, width).astype(np.uint8), colors)
     return Picture(f"data:image/png;base64,{base64_text(data)}", width, height, alt, caption, flat=True)
 
 

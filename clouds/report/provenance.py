@@ -3,10 +3,11 @@
 import os
 import platform
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from clouds import __version__
@@ -25,6 +26,7 @@ PACKAGES = (
 )
 """The packages whose versions can change what a run makes."""
 
+_GPUS = Path("/proc/driver/nvidia/gpus")
 _GENERATOR = ("model", "revision", "pipeline", "scheduler", "steps", "guidance", "negative_prompt", "dtype")
 
 
@@ -77,9 +79,33 @@ def machine(config: RunConfig) -> list[tuple[str, str]]:
     return [
         ("platform", platform.platform()),
         ("CPU cores", str(os.cpu_count() or "unknown")),
+        *_hardware(),
         ("device", config.runtime.device),
         ("mixed precision", config.runtime.mixed_precision),
     ]
+
+
+def _hardware() -> list[tuple[str, str]]:
+    """What Linux tells without a library of the processor, the memory and NVIDIA's GPUs; less elsewhere."""
+    found = []
+    names = _values(Path("/proc/cpuinfo"), "model name")
+    if names:
+        found.append(("CPU", names[0]))
+    total = _values(Path("/proc/meminfo"), "MemTotal")
+    if total:
+        found.append(("memory", f"{int(total[0].split()[0]) / 2**20:.0f} GiB"))
+    cards = [name for path in sorted(_GPUS.glob("*/information")) for name in _values(path, "Model")]
+    return found + [("GPU", f"{count} x {name}") for name, count in Counter(cards).items()]
+
+
+def _values(path: Path, key: str) -> list[str]:
+    """What stands behind a key in a file of `key: value` lines; nothing where there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return [value.strip() for name, value in pairs if name.strip() == key]
 
 
 def _identity(inputs: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from made_runs import begin, finished_run, generate, label, log_training, open_run, publish, stage_of
 
 from clouds.data.images import read_labels
-from clouds.report import shares
+from clouds.report import provenance, shares
 from clouds.report.extremes import ends
 from clouds.report.html import write_html
 from clouds.report.tables import scores_of
@@ -125,3 +125,15 @@ def test_the_ends_of_a_run_are_its_least_and_most_sure_images():
     assert [one.id for one in found["worst"]] == ["0", "1", "2"]
     assert [one.id for one in found["best"]] == ["9", "8", "7"]
     assert [one.id for one in found["most_changed"]] == ["0", "1", "9"]  # 1 and 9 are equal: the first of them first
+
+
+def test_the_machine_is_told_as_far_as_the_system_tells_it(tmp_path, monkeypatch):
+    for number in range(2):
+        card = tmp_path / f"0000:0{number}:00.0" / "information"
+        card.parent.mkdir()
+        card.write_text("Model: \t\t NVIDIA Imagined 100\nIRQ:   \t\t 97\n", encoding="utf-8")
+    monkeypatch.setattr(provenance, "_GPUS", tmp_path)
+    facts = dict(provenance.machine(open_run(tmp_path).config))
+    assert facts["GPU"] == "2 x NVIDIA Imagined 100"
+    monkeypatch.setattr(provenance, "_GPUS", tmp_path / "none")
+    assert "GPU" not in dict(provenance.machine(open_run(tmp_path).config))
