@@ -4,7 +4,7 @@ import os
 import platform
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,7 +50,9 @@ def weights_of(stages: Sequence[Stage]) -> list[Weights]:
     users: dict[tuple[str, str], list[str]] = defaultdict(list)
     for stage in stages:
         document = (stage.artifact.description() or {}).get("document", {})
-        names = [value for key, value in document.get("config", {}).items() if key.split(".")[-1] == "weights"]
+        told = [value for key, value in document.get("config", {}).items() if key.split(".")[-1] == "weights"]
+        # what weights are called cannot change the output, so a description may tell their identity alone
+        names = told or list(_named_weights(stage.config.model_dump(mode="json")))
         identity = _identity(document.get("inputs", {}))
         if identity:
             users[", ".join(str(name) for name in names), identity].append(stage.name)
@@ -113,6 +115,16 @@ def _identity(inputs: dict[str, Any]) -> str:
     values = {key.removeprefix("weights."): value for key, value in inputs.items() if key.startswith("weights.")}
     kind = [str(values.pop("kind"))] if "kind" in values else []
     return ", ".join(kind + [f"{key} {value}" for key, value in values.items() if value is not None])
+
+
+def _named_weights(tree: Any) -> Iterator[str]:
+    """The values of all keys `weights` in a config's tree."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "weights" and isinstance(value, str):
+                yield value
+            else:
+                yield from _named_weights(value)
 
 
 def _version(package: str) -> str:

@@ -127,6 +127,17 @@ def test_the_ends_of_a_run_are_its_least_and_most_sure_images():
     assert [one.id for one in found["most_changed"]] == ["0", "1", "9"]  # 1 and 9 are equal: the first of them first
 
 
+def test_weights_are_named_as_the_config_names_them(tmp_path):
+    assembly = open_run(tmp_path, "train.segmenter.backbone.weights=owner/clip")
+    document = {"config": {"steps": 3}, "inputs": {"weights.kind": "hub", "weights.revision": "0a1b"}}
+    begin(stage_of(assembly, "train"), 3, complete=False, document=document)
+    content, text = written(assembly)
+    assert content["provenance"]["weights"] == [
+        {"stages": ["train"], "name": "owner/clip", "identity": "hub, revision 0a1b"}
+    ]
+    assert "owner/clip hub, revision 0a1b" in text
+
+
 def test_the_machine_is_told_as_far_as_the_system_tells_it(tmp_path, monkeypatch):
     for number in range(2):
         card = tmp_path / f"0000:0{number}:00.0" / "information"
