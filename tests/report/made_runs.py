@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,7 @@ def _mirror(stage: Stage, images: Artifact, make: Callable[[Path, Row], Row]) ->
     begin(stage, count, complete=True)
 
 
+@cache
 def _scene(index: int, width: int) -> Any:
     domains = list(DOMAINS)
     return render_scene(domains[index % len(domains)], index, height=width // 2, width=width)
