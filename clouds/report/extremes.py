@@ -3,9 +3,13 @@
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 SHOWN = 5
+
+T = TypeVar("T")
+Entry: TypeAlias = tuple[float, int, T]
+"""A value, a number that is different for each, and what has them."""
 
 
 @dataclass(frozen=True)
@@ -22,22 +26,27 @@ class End:
 def ends(rows: Iterable[Sequence[Any]], count: int = SHOWN) -> Mapping[str, list[End]]:
     """`worst` and `best` by the segmenter's confidence, and `most_changed` by refinement; `Thumbnail.row`s are read."""
     items = (End(*row[:5]) for row in rows)
-    kept: dict[str, list[tuple[float, int, End]]] = {"worst": [], "best": [], "most_changed": []}
+    kept: dict[str, list[Entry[End]]] = {"worst": [], "best": [], "most_changed": []}
     for number, item in enumerate(items):
         if item.confidence is not None:
-            _keep(kept["worst"], (-item.confidence, -number, item), count)
-            _keep(kept["best"], (item.confidence, -number, item), count)
+            keep(kept["worst"], (-item.confidence, -number, item), count)
+            keep(kept["best"], (item.confidence, -number, item), count)
         if item.changed is not None:
-            _keep(kept["most_changed"], (item.changed, -number, item), count)
+            keep(kept["most_changed"], (item.changed, -number, item), count)
     return {
         name: [item for _, _, item in sorted(heap, key=lambda one: one[:2], reverse=True)]
         for name, heap in kept.items()
     }
 
 
-def _keep(heap: list[tuple[float, int, End]], entry: tuple[float, int, End], count: int) -> None:
-    """Keep the entries of the highest values; of equal ones the first."""
+def keep(heap: list[Entry[T]], entry: Entry[T], count: int) -> None:
+    """Keep so many entries of the highest values; of equal ones those of the highest second number."""
     if len(heap) < count:
         heapq.heappush(heap, entry)
     else:
         heapq.heappushpop(heap, entry)
+
+
+def best_first(heap: Iterable[Entry[T]]) -> list[Entry[T]]:
+    """The entries from the highest value to the lowest."""
+    return sorted(heap, key=lambda entry: entry[:2], reverse=True)

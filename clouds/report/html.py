@@ -34,8 +34,9 @@ from clouds.report.protocols import protocol_lines
 from clouds.report.repainted import repainted_images
 from clouds.report.results import css_color, dataset_bars, dataset_scores, model_rows
 from clouds.report.samples import trace_items
+from clouds.report.scored_images import image_scores, rows_of
 from clouds.report.shares import GENERATED, Share, bar_groups, class_shares
-from clouds.report.tables import percent, scores_of
+from clouds.report.tables import percent, scores_of, signed
 from clouds.report.thumbnails import CHANGES
 
 SHOWN_ITEMS = 6
@@ -90,6 +91,7 @@ def render(content: Mapping[str, Any]) -> str:
     environment.filters["duration"] = format_duration
     environment.filters["css_color"] = css_color
     environment.filters["percent"] = percent
+    environment.filters["signed"] = signed
     code = _packaged("page.js") + _packaged("gallery.js")
     return environment.get_template("report.html.j2").render(
         **content, css=_packaged("report.css"), code=code, gallery_data=_GALLERY
@@ -126,6 +128,7 @@ def _numbers(
         models=models,
         notes=summary.model_notes(stages),
         label_map=label_map,
+        images=image_scores([stage for stage in stages if stage.name in current]),
         shares=class_shares(config.folder / "report" / "shares.json", stages, models, totals, label_map),
         totals=totals,
         ends=ends(browser.rows()),
@@ -150,6 +153,7 @@ def _content(
         "intervals": any(model.interval(name) for model in models for name in model.results),
         "protocols": protocol_lines(model.results for model in models),
         "datasets": dataset_scores(models, label_map),
+        "scored_images": list(rows_of(numbers.images)),
         "comparisons": compare_predictions([stage for stage in stages if stage.name in current], label_map),
         **_pictures(config.folder, stages, label_map),
         **_shares(numbers.shares, label_map),

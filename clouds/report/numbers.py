@@ -12,6 +12,7 @@ from clouds.report.curves import Curve
 from clouds.report.drops import Drop
 from clouds.report.extremes import End
 from clouds.report.printed import MARKDOWN, models_json, scores_text
+from clouds.report.scored_images import ImageScore, rows_of
 from clouds.report.shares import Share
 from clouds.report.tables import ModelScores, class_table, markdown, percent
 
@@ -31,6 +32,7 @@ class Numbers:
     models: Sequence[ModelScores]
     notes: Mapping[str, str]
     label_map: LabelMap | None
+    images: Mapping[str, Mapping[str, Sequence[ImageScore]]]
     shares: Sequence[Share]
     totals: Totals
     ends: Mapping[str, Sequence[End]]
@@ -48,6 +50,10 @@ def as_json(numbers: Numbers) -> str:
         "outcome": numbers.outcome,
         "missing": list(numbers.missing),
         "models": models_json(numbers.models, numbers.notes),
+        "scored_images": {
+            dataset: {end: [asdict(one) for one in found] for end, found in ends.items()}
+            for dataset, ends in numbers.images.items()
+        },
         "class_shares": [asdict(one) for one in numbers.shares],
         "generated": {
             "images": totals.images,
@@ -78,12 +84,21 @@ def as_markdown(numbers: Numbers) -> str:
     if numbers.models and numbers.label_map is not None:
         last = numbers.models[-1]
         blocks.append(f"## IoU of each class, {last.model}\n\n{class_table(last.results, numbers.label_map.names)}")
+    blocks += [_images(numbers)] if numbers.images else []
     blocks += [_shares(numbers.shares)] if numbers.shares else []
     blocks += [_generated(numbers)] if numbers.totals.images else []
     blocks += [_dropped(numbers)] if numbers.drops else []
     blocks += [_curves(numbers.curves)] if numbers.curves else []
     blocks += [_stages(numbers.statuses), _provenance(numbers.provenance)]
     return "\n".join(blocks)
+
+
+def _images(numbers: Numbers) -> str:
+    rows = [
+        [dataset, end, one.id, percent(one.before), percent(one.after)] for dataset, end, one in rows_of(numbers.images)
+    ]
+    header = ["data set", "", "image", numbers.models[0].model, numbers.models[-1].model]
+    return f"## Worst and best scored images, percent of pixels that are right\n\n{markdown(header, rows)}"
 
 
 def _shares(shares: Sequence[Share]) -> str:

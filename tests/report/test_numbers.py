@@ -1,6 +1,7 @@
 """The numbers beside the page: the same in JSON and Markdown as in the tables, of finished runs and of others."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -125,6 +126,28 @@ def test_the_ends_of_a_run_are_its_least_and_most_sure_images():
     assert [one.id for one in found["worst"]] == ["0", "1", "2"]
     assert [one.id for one in found["best"]] == ["9", "8", "7"]
     assert [one.id for one in found["most_changed"]] == ["0", "1", "9"]  # 1 and 9 are equal: the first of them first
+
+
+def test_scored_images_are_ordered_by_how_much_of_them_is_right(tmp_path):
+    assembly = finished_run(tmp_path, PROMPTS[:1])
+    for model, wrong in (("train", 60), ("selftrain-2", 10)):
+        artifact = stage_of(assembly, f"evaluate-{model}").artifact
+        for shard in ("fog-00000", "fog-00001"):
+            counts = range(0, 40, 10) if shard == "fog-00000" else (5,)
+            rows = [
+                {"id": f"{shard[-1]}-{more}", "cells": [[0, 0, 100 - more], [0, 3, more // 2], [1, 11, wrong]]}
+                for more in counts
+            ]
+            publish(artifact, shard, [*rows, {"id": f"{shard[-1]}-none", "cells": []}])
+    content, text = written(assembly)
+    fog = content["scored_images"]["fog"]
+    assert [one["id"] for one in fog["worst"]] == ["0-30", "0-20", "0-10"]
+    assert [one["id"] for one in fog["best"]] == ["0-0", "1-5", "0-10"]
+    assert fog["worst"][0]["after"] == pytest.approx(70 / (70 + 15 + 10))
+    assert fog["worst"][0]["before"] == pytest.approx(70 / (70 + 15 + 60))
+    assert re.search(r"\| fog +\| +worst \| +0-30 \|", text)
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Where selftrain-2 is worst and best" in page
 
 
 def test_weights_are_named_as_the_config_names_them(tmp_path):

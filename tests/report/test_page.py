@@ -35,7 +35,10 @@ def chromium() -> Iterator:
         pytest.skip("no chromium on this machine")
     with playwright.sync_playwright() as driver:
         # its sandbox wants rights that a container has not; the page is our own
-        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"{found} does not start: {str(error).splitlines()[0]}")
         yield started
         started.close()
 
@@ -354,3 +357,32 @@ def test_all_of_it_is_reached_by_keyboard(opened):
         "all => all.filter(one => !(one.ariaLabel || one.textContent.trim() || one.labels?.length)).length",
     )
     assert (images, names) == (0, 0)
+
+
+def test_unfinished_runs_open_without_complaint_and_say_what_is_missing(chromium, tmp_path):
+    assembly = open_run(tmp_path, "rounds=1")
+    with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
+        path = write_html(assembly.config, assembly.stages, [])
+        nothing = Opened(context, path)
+        assert nothing.page.get_by_text("No generated image has been published yet.").is_visible()
+        assert nothing.page.get_by_text("generate: not begun").is_visible()
+
+        generate(assembly, PROMPTS[:3], width=64)
+        write_html(assembly.config, assembly.stages, [])
+        images = Opened(context, path)
+        images.page.locator(".card").first.scroll_into_view_if_needed()
+        images.page.locator(".card img.photo").first.wait_for()
+        assert images.page.locator(".card").count() == 3
+        assert images.page.locator(".card .prompt").first.inner_text() == PROMPTS[0]
+        assert images.page.locator("input.split").count() == 0
+        images.slide("#least", 1)
+        assert images.ids() == []  # of these no change is known
+
+        label(assembly, 1, width=64)
+        write_html(assembly.config, assembly.stages, [])
+        labelled = Opened(context, path)
+        labelled.page.locator(".card").first.scroll_into_view_if_needed()
+        labelled.page.locator(".card img.before").first.wait_for()
+        assert labelled.page.locator(".card img.before").first.get_attribute("alt").startswith("Pseudo-label: ")
+        assert labelled.page.get_by_text("refine-1: not begun").is_visible()
+        assert [one.complaints for one in (nothing, images, labelled)] == [[], [], []]
