@@ -246,13 +246,13 @@ def test_pages_are_turned_and_pictures_loaded_when_they_are_seen(opened, report)
     loaded = []
     opened.page.on("request", lambda request: loaded.append(Path(request.url).name))
     opened.filled(0)
-    assert loaded == [] or all(name.endswith(".js") for name in loaded)
-    before = set(loaded)
+    # the first of the second page lie in the third file; those of the first page that do are far below the window
+    assert "00002-00.js" not in loaded
     assert opened.page.locator("#previous").is_disabled()
     opened.page.click("#next")
     assert opened.ids() == list(listed(report))[PER_PAGE:]
     card = opened.filled(COUNT - PER_PAGE - 1)
-    assert set(loaded) - before == {"00002-00.js"}
+    assert "00002-00.js" in loaded and all(name.endswith(".js") for name in loaded)
     opened.page.add_style_tag(content=".handle, .tag { visibility: hidden }")
     found = shrunk(opened.shot(card.locator(".stack")), 64, 32)
     assert np.abs(found - expected(report, "000059", 0.5, 0.6)).mean() < 6
