@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -25,9 +25,8 @@ from clouds.engine.status import failures, format_duration, stage_status
 from clouds.errors import CloudsError, UsageError
 from clouds.report.data_check import data_check
 from clouds.report.filtered import filter_sentence, filter_summaries
-from clouds.report.html import HasClasses, write_html
-from clouds.report.printed import JSON, TERMINAL, scores_text
-from clouds.report.rounds import round_changes
+from clouds.report.html import write_html
+from clouds.report.printed import TERMINAL, scores_text
 from clouds.report.runs import runs_text
 from clouds.report.summary import model_notes
 from clouds.report.tables import ModelScores, scores_of, terminal
@@ -126,27 +125,15 @@ def print_status(assembly: Assembly) -> None:
 
 
 def write_report(assembly: Assembly, form: str = TERMINAL) -> None:
-    """Write the HTML report and print the table of scores in a format, and the report's path.
-
-    Only a terminal's reader wants both: what Markdown or JSON is printed for takes the table alone.
-    """
+    """Write the report and print the table of scores and the report's path; as Markdown or JSON all of its numbers."""
     current = current_stages(assembly.stages)
-    made = [stage for stage in assembly.stages if stage.name in current]
-    models = scores_of([stage.artifact for stage in made])
-    if models or form == JSON:
-        more = _labels_json(assembly, made) if form == JSON else {}
-        text = scores_text(models, model_notes(assembly.stages), form, terminal_width(), more)
-        typer.echo(f"\n{text}" if form == TERMINAL else text, nl=form == TERMINAL)
+    models = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
+    if models and form == TERMINAL:
+        typer.echo(f"\n{scores_text(models, model_notes(assembly.stages), form, terminal_width())}")
     path = write_html(assembly.config, assembly.stages, current)
+    if form != TERMINAL:
+        typer.echo(path.with_name(f"report.{form}").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"report: {path}", err=form != TERMINAL)
-
-
-def _labels_json(assembly: Assembly, made: Sequence[Stage]) -> dict[str, Any]:
-    """What became of generated labels: what filters dropped, and what changed from round to round; if anything did."""
-    config = assembly.config
-    changes = round_changes(made, config.data.label_map() if isinstance(config, HasClasses) else None)
-    found = {"filters": filter_summaries(made), "rounds": [change.json() for change in changes]}
-    return {name: content for name, content in found.items() if content}
 
 
 def terminal_width() -> int | None:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,16 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
     One process writes a file at a time; what a killed one left beside it is overwritten by the next.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    write_pieces(path, [content])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | str]) -> None:
+    """`write_atomic` of content that comes piece by piece, so that memory need not hold it."""
     scratch = path.with_name(f".{path.name}.tmp")
     try:
         with scratch.open("wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)

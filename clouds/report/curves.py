@@ -30,7 +30,10 @@ class Tick:
 
 @dataclass(frozen=True)
 class Curve:
-    """One value of one training: from which step to which, its first and last values, and its drawing."""
+    """One value of one training: from which step to which, its first and last values, and its drawing.
+
+    `points` are what is drawn; `smooth` goes through their moving mean, and is "" where there are too few for one.
+    """
 
     stage: str
     what: str
@@ -39,7 +42,9 @@ class Curve:
     first: float
     last: float
     per_point: int
+    points: tuple[Point, ...]
     path: str
+    smooth: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
 
@@ -81,7 +86,9 @@ def draw(stage: str, points: Sequence[Point], what: str = "loss") -> Curve:
         first=points[0][1],
         last=points[-1][1],
         per_point=per_point,
+        points=tuple(thin),
         path=" ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in thin),
+        smooth=" ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in smoothed(thin)),
         x_ticks=tuple(Tick(x(mark), f"{mark:,.0f}") for mark in x_marks if x_range[0] <= mark <= x_range[1]),
         y_ticks=tuple(Tick(y(mark), f"{mark:g}") for mark in y_marks),
     )
@@ -93,6 +100,18 @@ def downsample(points: Sequence[Point], most: int) -> tuple[list[Point], int]:
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     means = [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
     return means, size
+
+
+def smoothed(points: Sequence[Point]) -> list[Point]:
+    """The mean of each point and its neighbours, a twentieth of all; none where they are too few to need it."""
+    reach = len(points) // 40
+    if not reach:
+        return []
+    return [
+        (points[at][0], sum(value for _, value in near) / len(near))
+        for at in range(len(points))
+        if (near := points[max(0, at - reach) : at + reach + 1])
+    ]
 
 
 def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:

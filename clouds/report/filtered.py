@@ -29,12 +29,9 @@ class FilterFacts:
     tables: tuple[tuple[str, list[str], list[list[str]]], ...]
 
 
-def filter_facts(stages: Sequence[Stage]) -> list[FilterFacts]:
-    """What each stage that filters and is complete kept."""
-    return [
-        FilterFacts(name, filter_sentence(summary), tuple(_tables(summary)))
-        for name, summary in filter_summaries(stages).items()
-    ]
+def filter_facts(summaries: Mapping[str, Summary]) -> list[FilterFacts]:
+    """What the stages of these summaries kept."""
+    return [FilterFacts(name, filter_sentence(summary), tuple(_tables(summary))) for name, summary in summaries.items()]
 
 
 def _tables(summary: Summary) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -77,10 +74,10 @@ def filter_sentence(summary: Summary) -> str:
     )
 
 
-def counts_text(summary: Summary) -> str:
-    """All of it as Markdown, for an artifact's card."""
+def counts_text(summary: Summary, title: str = "What is kept") -> str:
+    """All of it as Markdown, under a heading."""
     filters = f"{markdown(*filter_table(summary))}\n" if summary["filters"] else ""
-    return f"## What is kept\n\n{filter_sentence(summary)}\n\n{filters}{markdown(*class_shares(summary))}"
+    return f"## {title}\n\n{filter_sentence(summary)}\n\n{filters}{markdown(*class_shares(summary))}"
 
 
 def _share(part: int, whole: int) -> str:

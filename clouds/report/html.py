@@ -1,6 +1,13 @@
-"""The report of a run: one page that needs nothing but itself. It reads the run's folder and loads no model."""
+"""The report of a run: a page that opens without a network, and its numbers beside it. It loads no model.
 
-from collections.abc import Collection, Mapping, Sequence
+    report/index.html       everything but the pictures of later generated images
+    report/gallery/         those, in files that the page loads when they are seen
+    report/report.json      the numbers, for programs; report.md for readers
+
+Assembled from what the run's folder holds, finished or not.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.resources import files
@@ -11,23 +18,37 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from clouds.config import dump_yaml
 from clouds.data.labels import LabelMap
-from clouds.engine.atomic import write_atomic
+from clouds.engine.atomic import write_atomic, write_pieces
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
 from clouds.engine.status import Failure, StageStatus, failures, format_duration, stage_status
 from clouds.report import curves, pictures, provenance, summary
+from clouds.report.browser import Browser, bring_up_to_date, in_script
 from clouds.report.comparison import compare_predictions
-from clouds.report.filtered import filter_facts
+from clouds.report.drops import drops
+from clouds.report.extremes import ends
+from clouds.report.filtered import filter_facts, filter_summaries
 from clouds.report.gallery import exhibits
+from clouds.report.numbers import Numbers, as_json, as_markdown
+from clouds.report.palette import safe_map
 from clouds.report.protocols import protocol_lines
 from clouds.report.repainted import repainted_images
-from clouds.report.results import css_color, dataset_scores, model_rows
+from clouds.report.results import css_color, dataset_bars, dataset_scores, model_rows
 from clouds.report.rounds import round_changes
 from clouds.report.samples import trace_items
-from clouds.report.tables import scores_of
+from clouds.report.scored_images import image_scores, rows_of
+from clouds.report.shares import GENERATED, Share, bar_groups, class_shares
+from clouds.report.tables import percent, scores_of, signed
+from clouds.report.thumbnails import CHANGES
 
-SHOWN_ITEMS = 12
+SHOWN_ITEMS = 6
+"""Generated images that are shown where the page may run no script."""
+
 SHOWN_FAILURES = 10
+SHOWN_REPAINTED = 6
+
+_ASSETS = "assets"
+_GALLERY = "<!-- the gallery's data -->"
 
 
 class _Classes(Protocol):
@@ -43,13 +64,20 @@ class HasClasses(Protocol):
 
 
 def write_html(config: RunConfig, stages: Sequence[Stage], current: Collection[str]) -> Path:
-    """Write RUN/report/index.html from what the run's folder holds, finished or not; its path.
+    """Write RUN/report/index.html and what lies beside it from what the run's folder holds, finished or not; its path.
 
-    `current` names the stages whose output is what the config asks for: no score of another is shown.
+    `current` names the stages whose output is what the config asks for: no score of another is shown. Memory does not
+    depend on the number of images.
     """
-    path = config.folder / "report" / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, render(_content(config, stages, current)))
+    folder = config.folder / "report"
+    own_map = config.data.label_map() if isinstance(config, HasClasses) else None
+    label_map = None if own_map is None else safe_map(own_map)
+    browser = bring_up_to_date(folder / "gallery", stages, label_map)
+    numbers = _numbers(config, stages, current, browser, label_map)
+    write_atomic(folder / "report.json", as_json(numbers))
+    write_atomic(folder / "report.md", as_markdown(numbers))
+    path = folder / "index.html"
+    write_pieces(path, _pieces(render(_content(config, stages, current, numbers, own_map)), browser))
     return path
 
 
@@ -64,52 +92,109 @@ def render(content: Mapping[str, Any]) -> str:
     )
     environment.filters["duration"] = format_duration
     environment.filters["css_color"] = css_color
-    return environment.get_template("report.html.j2").render(**content, css=_packaged("report.css"))
+    environment.filters["percent"] = percent
+    environment.filters["signed"] = signed
+    code = _packaged("page.js") + _packaged("gallery.js")
+    return environment.get_template("report.html.j2").render(
+        **content, css=_packaged("report.css"), code=code, gallery_data=_GALLERY
+    )
 
 
-def _content(config: RunConfig, stages: Sequence[Stage], current: Collection[str]) -> dict[str, Any]:
-    label_map = config.data.label_map() if isinstance(config, HasClasses) else None
+def _pieces(page: str, browser: Browser) -> Iterator[str]:
+    """The page with the gallery's data in its place, a shard at a time."""
+    head, _, tail = page.partition(_GALLERY)
+    yield head
+    for items in browser.lists():
+        yield f'<script type="application/json" class="items">{items}</script>\n'
+    for name, content in browser.embedded():
+        yield f'<script type="application/json" class="pictures" data-name="{name}">{content}</script>\n'
+    yield tail
+
+
+def _numbers(
+    config: RunConfig, stages: Sequence[Stage], current: Collection[str], browser: Browser, label_map: LabelMap | None
+) -> Numbers:
     statuses = [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
+    made = [stage for stage in stages if stage.name in current]
+    models = scores_of([stage.artifact for stage in made])
+    done = summary.what_was_done([(stage.kind, status) for stage, status in zip(stages, statuses, strict=True)])
+    totals = browser.totals()
+    return Numbers(
+        name=config.name,
+        written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        done=done,
+        outcome=summary.what_came_of_it(models),
+        missing=summary.what_is_missing(statuses),
+        statuses=statuses,
+        failures=_failures(stages, statuses),
+        drops=drops(statuses, totals),
+        filters=filter_summaries(made),
+        rounds=round_changes(made, label_map),
+        models=models,
+        notes=summary.model_notes(stages),
+        label_map=label_map,
+        images=image_scores(made),
+        shares=class_shares(config.folder / "report" / "shares.json", stages, models, totals, label_map),
+        totals=totals,
+        ends=ends(browser.rows()),
+        curves=curves.read_curves(stages),
+        provenance=_provenance(config, stages),
+    )
+
+
+def _content(
+    config: RunConfig, stages: Sequence[Stage], current: Collection[str], numbers: Numbers, own_map: LabelMap | None
+) -> dict[str, Any]:
+    models, label_map = numbers.models, numbers.label_map
+    header, rows = model_rows(models, numbers.notes)
     return {
-        "name": config.name,
-        "written": datetime.now(timezone.utc),
-        "done": summary.what_was_done([(stage.kind, status) for stage, status in zip(stages, statuses, strict=True)]),
-        "missing": summary.what_is_missing(statuses),
-        "statuses": statuses,
-        "failures": _failures(stages, statuses),
+        "numbers": numbers,
+        "written": datetime.fromisoformat(numbers.written),
         "label_map": label_map,
-        **_scores([stage for stage in stages if stage.name in current], label_map),
-        "comparisons": compare_predictions([stage for stage in stages if stage.name in current], label_map),
-        **_pictures(config.folder, stages, label_map),
-        "filtered": filter_facts([stage for stage in stages if stage.name in current]),
-        "rounds": round_changes([stage for stage in stages if stage.name in current], label_map),
-        "curves": curves.read_curves(stages),
-        "drawing": curves,
-        "provenance": _provenance(config, stages),
-    }
-
-
-def _scores(stages: Sequence[Stage], label_map: LabelMap | None) -> dict[str, Any]:
-    models = scores_of([stage.artifact for stage in stages])
-    header, rows = model_rows(models, summary.model_notes(stages))
-    return {
-        "outcome": summary.what_came_of_it(models),
+        "filtered": filter_facts(numbers.filters),
         "models": [model.model for model in models],
         "header": header,
         "rows": rows,
+        "bars_of": dataset_bars(models, numbers.notes),
+        "intervals": any(model.interval(name) for model in models for name in model.results),
         "protocols": protocol_lines(model.results for model in models),
         "datasets": dataset_scores(models, label_map),
+        "scored_images": list(rows_of(numbers.images)),
+        "comparisons": compare_predictions([stage for stage in stages if stage.name in current], label_map),
+        **_pictures(config.folder, stages, label_map),
+        **_shares(numbers.shares, label_map),
+        "drawing": curves,
+        "seconds": sum(one.seconds for one in numbers.statuses),
+        "longest": max([one.seconds for one in numbers.statuses], default=0) or 1,
+        "setup": in_script(_setup(own_map, label_map)),
     }
+
+
+def _shares(shares: Sequence[Share], label_map: LabelMap | None) -> dict[str, Any]:
+    """By class, a bar for source, generated and target; of the generated the refined labels, of targets their mean."""
+    names = label_map.names if label_map is not None and shares else ()
+    groups = {name: bar_groups(shares, name) for name in names}
+    return {
+        "share_groups": groups,
+        "largest_share": max((share for found in groups.values() for _, share in found), default=0) or 1,
+        "refined_share": sum(one.group == GENERATED for one in shares) > 1,
+    }
+
+
+def _setup(own_map: LabelMap | None, label_map: LabelMap | None) -> dict[str, Any]:
+    """What the page's code needs to know of the run's classes: their names, and both sets of colours."""
+    if own_map is None or label_map is None:
+        return {"classes": [], "own": [], "safe": []}
+    return {"classes": label_map.names, "own": own_map.colors, "safe": label_map.colors}
 
 
 def _pictures(folder: Path, stages: Sequence[Stage], label_map: LabelMap | None) -> dict[str, Any]:
     return {
         "generates": any(stage.kind == "generate" for stage in stages),
-        "repainted": repainted_images(stages, label_map, SHOWN_ITEMS // 2),
+        "repainted": repainted_images(stages, label_map, SHOWN_REPAINTED),
         "exhibits": exhibits(folder, trace_items(folder, stages, SHOWN_ITEMS), label_map),
         "confidence_colors": [css_color(color) for color in pictures.CONFIDENCE],
-        "changed_color": css_color(pictures.CHANGED),
-        "removed_color": css_color(pictures.REMOVED),
+        "changes": [(what, css_color(color)) for what, color in CHANGES],
     }
 
 
@@ -134,5 +219,5 @@ def _failures(stages: Sequence[Stage], statuses: Sequence[StageStatus]) -> list[
 
 
 def _packaged(name: str) -> str:
-    """The text of a file that stands beside this module."""
-    return files("clouds.report").joinpath(name).read_text(encoding="utf-8")
+    """The text of a file of the page."""
+    return (files("clouds.report") / _ASSETS / name).read_text(encoding="utf-8")

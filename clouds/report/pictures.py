@@ -1,7 +1,8 @@
-"""Arrays as small pictures inside a page: thumbnails, coloured labels, data URIs. It knows no run and no file."""
+"""Arrays as small pictures inside a page: thumbnails, palettes, data URIs. It knows no run and no file."""
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clouds.data.labels import LabelMap
+from clouds.report.palette import BLUE, ORANGE, Color
 
 MAX_WIDTH = 256
 """Pictures are no wider than this, in pixels."""
 
-CHANGED = (230, 159, 0)
-REMOVED = (0, 114, 178)
+CHANGED = ORANGE
+REMOVED = BLUE
 """Pixels that got another class, and pixels that lost theirs: colours that differ in lightness, not in hue alone."""
 
 CONFIDENCE = ((12, 28, 78), (120, 122, 124), (252, 226, 72))
@@ -46,12 +48,41 @@ class Picture:
 
 def photo(image_HWC: Image_HWC, alt: str, caption: str) -> Picture:
     """A picture of continuous tones, slightly compressed."""
-    return Picture(*_encoded(image_HWC, quality=_PHOTO_QUALITY, method=4), alt, caption, flat=False)
+    height, width = image_HWC.shape[:2]
+    uri = f"data:image/webp;base64,{base64_text(webp(image_HWC, _PHOTO_QUALITY, 4))}"
+    return Picture(uri, width, height, alt, caption, flat=False)
 
 
 def drawing(image_HWC: Image_HWC, alt: str, caption: str) -> Picture:
-    """A picture of flat colours, exact."""
-    return Picture(*_encoded(image_HWC, lossless=True), alt, caption, flat=True)
+    """A picture of at most 256 flat colours, exact; a page can exchange its colours without decoding it."""
+    height, width = image_HWC.shape[:2]
+    packed_HW = image_HWC.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    codes, ids = np.unique(packed_HW, return_inverse=True)
+    colors = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes]
+    data = ids_png(ids.reshape(height, width).astype(np.uint8), colors)
+    return Picture(f"data:image/png;base64,{base64_text(data)}", width, height, alt, caption, flat=True)
+
+
+def ids_png(ids_HW: NDArray[np.uint8], colors: Sequence[Color], clear: int | None = None) -> bytes:
+    """A PNG whose pixels are ids and whose palette are their colours; `clear` is the id that shows what lies below."""
+    image = Image.fromarray(ids_HW)
+    image.putpalette([channel for color in colors for channel in color])
+    buffer = io.BytesIO()
+    bits = next(bits for bits in (1, 2, 4, 8) if len(colors) <= 2**bits)
+    image.save(buffer, "PNG", bits=bits, **({} if clear is None else {"transparency": clear}))
+    return buffer.getvalue()
+
+
+def webp(image_HWC: Image_HWC, quality: int, method: int) -> bytes:
+    """A photo as WebP; `method` 0..6 is the time spent on its size."""
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC).save(buffer, "WEBP", quality=quality, method=method)
+    return buffer.getvalue()
+
+
+def base64_text(data: bytes) -> str:
+    """Bytes as they stand in a page."""
+    return base64.b64encode(data).decode("ascii")
 
 
 def shrink_image(image_HWC: Image_HWC) -> Image_HWC:
@@ -83,10 +114,14 @@ def lay_over(image_HWC: Image_HWC, colored_HWC: Image_HWC, strength: float = 0.5
 
 def color_confidence(confidence_HW: NDArray[np.uint8]) -> Image_HWC:
     """Confidence of 0..255 in the colours of `CONFIDENCE`."""
-    stops = np.linspace(0, 255, len(CONFIDENCE))
-    channels = [np.interp(np.arange(256), stops, channel) for channel in zip(*CONFIDENCE, strict=True)]
-    colors = np.stack(channels, axis=-1).round().astype(np.uint8)
-    return colors[confidence_HW]
+    return confidence_ramp(256)[confidence_HW]
+
+
+def confidence_ramp(count: int) -> NDArray[np.uint8]:
+    """Colours [count, 3] from no to full confidence."""
+    stops, wanted = np.linspace(0, 1, len(CONFIDENCE)), np.linspace(0, 1, count)
+    channels = [np.interp(wanted, stops, channel) for channel in zip(*CONFIDENCE, strict=True)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
 def color_changes(image_HWC: Image_HWC, before_HW: Ids_HW, after_HW: Ids_HW, ignore: int) -> Image_HWC:
@@ -114,12 +149,3 @@ def _size(array: NDArray[Any]) -> tuple[int, int]:
     if width <= MAX_WIDTH:
         return width, height
     return MAX_WIDTH, max(1, round(height * MAX_WIDTH / width))
-
-
-def _encoded(image_HWC: Image_HWC, **encoding: Any) -> tuple[str, int, int]:
-    """The data URI of an image, its width and its height."""
-    buffer = io.BytesIO()
-    Image.fromarray(image_HWC).save(buffer, "WEBP", **encoding)
-    uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    height, width = image_HWC.shape[:2]
-    return uri, width, height

@@ -16,21 +16,13 @@ _TITLE = "mIoU in percent"
 _SHORTEST = 8
 
 
-def scores_text(
-    models: Sequence[ModelScores],
-    notes: Mapping[str, str],
-    form: str,
-    width: int | None,
-    more: Mapping[str, Any] | None = None,
-) -> str:
+def scores_text(models: Sequence[ModelScores], notes: Mapping[str, str], form: str, width: int | None) -> str:
     """Models' scores in a format; `width` is that of the terminal in characters, None where it does not matter.
-
-    `more` is what JSON tells besides.
 
     Markdown and JSON tell the 95% interval of each mean IoU, for which a terminal has no room.
     """
     if form == JSON:
-        return json.dumps({"models": models_json(models, notes), **(more or {})}, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps({"models": models_json(models, notes)}, indent=1, ensure_ascii=False) + "\n"
     header, rows = models_table(models, notes, intervals=form == MARKDOWN)
     if form == MARKDOWN:
         listed = "".join(f"- {line}\n" for line in _protocols(models))

@@ -3,10 +3,11 @@
 import os
 import platform
 import shlex
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from clouds import __version__
@@ -25,6 +26,7 @@ PACKAGES = (
 )
 """The packages whose versions can change what a run makes."""
 
+_GPUS = Path("/proc/driver/nvidia/gpus")
 _GENERATOR = ("model", "revision", "pipeline", "scheduler", "steps", "guidance", "negative_prompt", "dtype")
 
 
@@ -48,7 +50,9 @@ def weights_of(stages: Sequence[Stage]) -> list[Weights]:
     users: dict[tuple[str, str], list[str]] = defaultdict(list)
     for stage in stages:
         document = (stage.artifact.description() or {}).get("document", {})
-        names = [value for key, value in document.get("config", {}).items() if key.split(".")[-1] == "weights"]
+        told = [value for key, value in document.get("config", {}).items() if key.split(".")[-1] == "weights"]
+        # what weights are called cannot change the output, so a description may tell their identity alone
+        names = told or list(_named_weights(stage.config.model_dump(mode="json")))
         identity = _identity(document.get("inputs", {}))
         if identity:
             users[", ".join(str(name) for name in names), identity].append(stage.name)
@@ -77,9 +81,33 @@ def machine(config: RunConfig) -> list[tuple[str, str]]:
     return [
         ("platform", platform.platform()),
         ("CPU cores", str(os.cpu_count() or "unknown")),
+        *_hardware(),
         ("device", config.runtime.device),
         ("mixed precision", config.runtime.mixed_precision),
     ]
+
+
+def _hardware() -> list[tuple[str, str]]:
+    """What Linux tells without a library of the processor, the memory and NVIDIA's GPUs; less elsewhere."""
+    found = []
+    names = _values(Path("/proc/cpuinfo"), "model name")
+    if names:
+        found.append(("CPU", names[0]))
+    total = _values(Path("/proc/meminfo"), "MemTotal")
+    if total:
+        found.append(("memory", f"{int(total[0].split()[0]) / 2**20:.0f} GiB"))
+    cards = [name for path in sorted(_GPUS.glob("*/information")) for name in _values(path, "Model")]
+    return found + [("GPU", f"{count} x {name}") for name, count in Counter(cards).items()]
+
+
+def _values(path: Path, key: str) -> list[str]:
+    """What stands behind a key in a file of `key: value` lines; nothing where there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return [value.strip() for name, value in pairs if name.strip() == key]
 
 
 def _identity(inputs: dict[str, Any]) -> str:
@@ -87,6 +115,16 @@ def _identity(inputs: dict[str, Any]) -> str:
     values = {key.removeprefix("weights."): value for key, value in inputs.items() if key.startswith("weights.")}
     kind = [str(values.pop("kind"))] if "kind" in values else []
     return ", ".join(kind + [f"{key} {value}" for key, value in values.items() if value is not None])
+
+
+def _named_weights(tree: Any) -> Iterator[str]:
+    """The values of all keys `weights` in a config's tree."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "weights" and isinstance(value, str):
+                yield value
+            else:
+                yield from _named_weights(value)
 
 
 def _version(package: str) -> str:

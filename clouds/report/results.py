@@ -44,6 +44,17 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """One model's mean IoU on a data set and the bounds of its interval, in [0, 1]; None where unknown."""
+
+    model: str
+    note: str
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class DatasetScores:
     """One data set: how it was scored, and its classes."""
 
@@ -73,6 +84,14 @@ def model_rows(models: Sequence[ModelScores], notes: Mapping[str, str]) -> tuple
     return header, shown
 
 
+def dataset_bars(models: Sequence[ModelScores], notes: Mapping[str, str]) -> dict[str, list[Bar]]:
+    """By data set, a bar for each model."""
+    bars: dict[str, list[Bar]] = {}
+    for name in dict.fromkeys(name for model in models for name in model.results):
+        bars[name] = [_bar(model, name, notes.get(model.model, "")) for model in models]
+    return bars
+
+
 def dataset_scores(models: Sequence[ModelScores], label_map: LabelMap | None) -> list[DatasetScores]:
     """The classes of each data set that the last model was scored on, compared with the first model."""
     if not models:
@@ -87,6 +106,11 @@ def dataset_scores(models: Sequence[ModelScores], label_map: LabelMap | None) ->
         ]
         tables.append(DatasetScores(dataset, protocol_note(result["protocol"]), tuple(rows)))
     return tables
+
+
+def _bar(model: ModelScores, dataset: str, note: str) -> Bar:
+    low, high = model.results.get(dataset, {}).get("interval", {}).get("mean_iou", (None, None))
+    return Bar(model.model, note, model.mean_iou(dataset), low, high)
 
 
 def _classes(names: Sequence[str], label_map: LabelMap | None) -> list[tuple[str, str]]:

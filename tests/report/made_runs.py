@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,13 @@ def label(assembly: Assembly, number: int, *, width: int = 128) -> None:
         for name in ("labels", "confidence"):
             (folder / name).mkdir(exist_ok=True)
         write_labels(folder / "labels" / row["file_name"], labels_HW)
-        write_gray(folder / "confidence" / row["file_name"], np.where(wrong_HW, 90, 235).astype(np.uint8))
+        confidence_HW = np.where(wrong_HW, 90, 235).astype(np.uint8)
+        write_gray(folder / "confidence" / row["file_name"], confidence_HW)
         return {
             "file_name": f"labels/{row['file_name']}",
             "confidence_file_name": f"confidence/{row['file_name']}",
             "id": row["id"],
+            "mean_confidence": round(float(confidence_HW.mean()) / 255, 6),
         }
 
     _mirror(stage, images, make)
@@ -181,6 +184,7 @@ def _mirror(stage: Stage, images: Artifact, make: Callable[[Path, Row], Row]) ->
     begin(stage, count, complete=True)
 
 
+@cache
 def _scene(index: int, width: int) -> Any:
     domains = list(DOMAINS)
     return render_scene(domains[index % len(domains)], index, height=width // 2, width=width)

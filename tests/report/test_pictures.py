@@ -16,7 +16,7 @@ IGNORE = CLASSES.ignore
 
 def decoded(picture: pictures.Picture) -> np.ndarray:
     kind, data = picture.uri.split(",", 1)
-    assert kind == "data:image/webp;base64"
+    assert kind == "data:image/png;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
@@ -52,6 +52,16 @@ def test_changes_tell_new_classes_from_lost_ones():
     before_HW, after_HW = np.array([[1, 1, 1]]), np.array([[1, 2, IGNORE]])
     shown_HWC = pictures.color_changes(image_HWC, before_HW, after_HW, IGNORE)
     assert shown_HWC[0].tolist() == [[196, 196, 196], list(pictures.CHANGED), list(pictures.REMOVED)]
+
+
+def test_a_palette_png_takes_the_bits_it_needs_and_keeps_the_ids():
+    ids_HW = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    colors = [(index, 2 * index, 255) for index in range(12)]
+    image = Image.open(io.BytesIO(pictures.ids_png(ids_HW, colors, clear=11)))
+    assert (image.mode, image.info["transparency"]) == ("P", 11)
+    np.testing.assert_array_equal(np.asarray(image), ids_HW)
+    assert image.convert("RGB").getpixel((3, 1)) == (7, 14, 255)
+    assert image.convert("RGBA").getpixel((3, 2))[3] == 0
 
 
 def test_confidence_grows_lighter():
