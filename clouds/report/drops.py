@@ -1,6 +1,6 @@
 """What a run left out: items that failed, pixels without a label, masks that were refused. It drops nothing itself.
 
-A stage that drops items on purpose adds its counts to these, as `Drop`s of its own.
+What filters dropped on purpose is added by `clouds.report.filtered`.
 """
 
 from collections.abc import Sequence

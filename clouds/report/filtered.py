@@ -6,6 +6,7 @@ from typing import Any
 
 from clouds.engine.atomic import read_json
 from clouds.engine.stage import Stage
+from clouds.report.drops import Drop
 from clouds.report.tables import markdown
 
 SUMMARY = "filters.json"
@@ -27,6 +28,18 @@ class FilterFacts:
     name: str
     sentence: str
     tables: tuple[tuple[str, list[str], list[list[str]]], ...]
+
+
+def filter_drops(summaries: Mapping[str, Summary]) -> list[Drop]:
+    """The pixels and the whole images that the stages of these summaries dropped."""
+    return [
+        drop
+        for name, one in summaries.items()
+        for drop in (
+            Drop(name, "not trusted", one["labelled_pixels"] - one["kept_pixels"], one["labelled_pixels"], "pixels"),
+            Drop(name, "image not trusted", one["dropped_images"], one["images"], "images"),
+        )
+    ]
 
 
 def filter_facts(summaries: Mapping[str, Summary]) -> list[FilterFacts]:

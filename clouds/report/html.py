@@ -27,7 +27,7 @@ from clouds.report.browser import Browser, bring_up_to_date, in_script
 from clouds.report.comparison import compare_predictions
 from clouds.report.drops import drops
 from clouds.report.extremes import ends
-from clouds.report.filtered import filter_facts, filter_summaries
+from clouds.report.filtered import filter_drops, filter_facts, filter_summaries
 from clouds.report.gallery import exhibits
 from clouds.report.numbers import Numbers, as_json, as_markdown
 from clouds.report.palette import safe_map
@@ -116,6 +116,7 @@ def _numbers(
 ) -> Numbers:
     statuses = [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
     made = [stage for stage in stages if stage.name in current]
+    filters = filter_summaries(made)
     models = scores_of([stage.artifact for stage in made])
     done = summary.what_was_done([(stage.kind, status) for stage, status in zip(stages, statuses, strict=True)])
     totals = browser.totals()
@@ -127,8 +128,8 @@ def _numbers(
         missing=summary.what_is_missing(statuses),
         statuses=statuses,
         failures=_failures(stages, statuses),
-        drops=drops(statuses, totals),
-        filters=filter_summaries(made),
+        drops=[*drops(statuses, totals), *filter_drops(filters)],
+        filters=filters,
         rounds=round_changes(made, label_map),
         models=models,
         notes=summary.model_notes(stages),
