@@ -36,7 +36,7 @@ class DemoSize(str, Enum):
 
 
 class TableFormat(str, Enum):
-    """How a table of scores is printed."""
+    """How a table is printed."""
 
     TERMINAL = "terminal"
     MARKDOWN = "md"
@@ -51,7 +51,7 @@ class SavedAs(str, Enum):
     ACDC = "acdc"
 
 
-Format = Annotated[TableFormat, typer.Option("--format", help="How the table of scores is printed.")]
+Format = Annotated[TableFormat, typer.Option("--format", help="How the table is printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 SavePredictions = Annotated[
     SavedAs | None,
@@ -94,26 +94,41 @@ def run(
 
 
 @app.command()
-def plan(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def plan(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Say what `run` would do, and why, without loading a model."""
-    from clouds.commands.run import print_plan
+    from clouds.commands.plan import print_plan
 
-    print_plan(_assemble(config, set_))
+    print_plan(_assemble(config, set_), _form(format_, json))
 
 
 @app.command()
-def status(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def status(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Say how far a run has come: done, failed, pace, time left."""
-    from clouds.commands.run import print_status
+    from clouds.commands.status import print_status
 
-    print_status(_assemble(config, set_))
+    print_status(_assemble(config, set_), _form(format_, json))
 
 
 @app.command()
-def retry(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def retry(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Take up the items that failed, and what follows from them."""
     assembly = _assemble(config, set_)
-    _execute(assembly, list(assembly.stages), [], retry=True)
+    _execute(assembly, list(assembly.stages), [], retry=True, form=_form(format_, json))
 
 
 @app.command()
@@ -138,7 +153,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the report of a run from what is there, and print its table."""
-    from clouds.commands.run import write_report
+    from clouds.commands.report import write_report
 
     write_report(_assemble(config, set_), _form(format_, json))
 
@@ -150,7 +165,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say what the models of several runs scored: mean and spread over the runs, for each model and data set."""
-    from clouds.commands.run import print_comparison
+    from clouds.commands.compare import print_comparison
 
     print_comparison([_assemble(config, []) for config in configs], _form(format_, json))
 
@@ -171,7 +186,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Discard an earlier export in the folder.")] = False,
 ) -> None:
     """Write labelled images of a run in a format other tools read; the same command goes on after an interruption."""
-    from clouds.commands.run import export_folder
+    from clouds.commands.export import export_folder
     from clouds.export.parts import Splits
     from clouds.export.run import Options
 
@@ -187,28 +202,37 @@ def tiny(
     seed: Annotated[int, typer.Option(help="Their weights are random from this seed.")] = 0,
 ) -> None:
     """Build tiny, untrained instances of the real models, in their official formats."""
-    from clouds.commands.run import build_stand_ins
+    from clouds.commands.tiny import build_stand_ins
 
     build_stand_ins(folder, seed)
 
 
 @app.command()
 def doctor(
+    config: Annotated[str, typer.Argument(help="Say, too, what this config needs; as for `run`.")] = "",
     data: Annotated[str, typer.Option("--data", metavar="CONFIG", help="Check the data sets of this config.")] = "",
     set_: Overrides = [],  # noqa: B006
     items: Annotated[
         int | None, typer.Option("--items", min=1, help="Look at so many items of each set, evenly spread, not all.")
     ] = None,
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
 ) -> None:
-    """Say what is on this machine; with --data, look through a config's data sets and say what is wrong."""
-    from clouds.commands.run import check_data, print_environment
+    """Say what is on this machine and what a config needs of it; with --data, look through its data sets."""
+    from clouds.commands.doctor import print_findings
+    from clouds.commands.doctor_data import check_data
 
+    if config and data:
+        raise UsageError(f"{config} and --data {data} ask for two things", "leave out one of them")
+    if items is not None and not data:
+        raise UsageError("--items goes with --data", "give --data CONFIG too, or leave it out")
+    if set_ and not (config or data):
+        raise UsageError("--set goes with a config", "give one, or leave --set out")
+    form = _form(format_, json)
     if data:
-        check_data(data, set_, items)
-    elif set_ or items is not None:
-        raise UsageError("--set and --items go with --data", "give --data CONFIG too, or leave them out")
+        check_data(data, set_, items, form)
     else:
-        print_environment()
+        print_findings(config, set_, form)
 
 
 @app.command()
@@ -218,16 +242,18 @@ def demo(
     ),
     folder: Annotated[Path | None, typer.Option("--run-dir", help="Where the run goes.")] = None,
     set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
 ) -> None:
     """Run the whole method on procedural streets, with the models that ship: by how much does it help?"""
-    from clouds.commands.run import run_dir_override
+    from clouds.assembly import run_dir_override
     from clouds.config import shipped_configs
     from clouds.models.miniature import check_miniature, miniature_folder
 
     check_miniature(miniature_folder())
     config = shipped_configs()[_DEMOS[size]]
     assembly = _assemble(str(config), [*run_dir_override(folder), *set_])
-    _execute(assembly, list(assembly.stages), [])
+    _execute(assembly, list(assembly.stages), [], form=_form(format_, json))
 
 
 @app.command()
@@ -240,7 +266,8 @@ def pretrain(
     install: Annotated[bool, typer.Option("--install", help="Put the result in place of the shipped weights.")] = False,
 ) -> None:
     """Train the miniature foundation models, appraise and pack them; what is done already is not done again."""
-    from clouds.commands.run import hand_over, run_dir_override
+    from clouds.assembly import run_dir_override
+    from clouds.commands.pretrain import hand_over
 
     if only and install:
         raise UsageError("--install: with --only nothing is packed", "leave out one of them")
@@ -314,9 +341,15 @@ def predict(
 
 def _stage_command(kind: str, does: str) -> None:
     @app.command(name=kind, help=f"{does} Brings the stage up to date, with what it needs.")
-    def command(config: Config, set_: Overrides = [], force: Force = []) -> None:  # noqa: B006
+    def command(
+        config: Config,
+        set_: Overrides = [],  # noqa: B006
+        force: Force = [],  # noqa: B006
+        format_: Format = TableFormat.TERMINAL,
+        json: Json = False,
+    ) -> None:
         assembly = _assemble(config, set_)
-        _execute(assembly, assembly.needed_for(kind), force)
+        _execute(assembly, assembly.needed_for(kind), force, form=_form(format_, json))
 
 
 for _kind, _does in {

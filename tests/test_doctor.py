@@ -91,8 +91,8 @@ def test_items_limit_the_look(doctor, config, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--items", "3"], "--set and --items go with --data"),
-        (["--set", "a=1"], "--set and --items go with --data"),
+        (["--items", "3"], "--items goes with --data"),
+        (["--set", "a=1"], "--set goes with a config"),
         (["--data", "nowhere.yaml"], "no such file"),
         (["--data", "CONFIG", "--items", "0"], "--items"),
         (["--data", "CONFIG", "--set", "data.sets.city.split=vall"], "did you mean 'val'"),
@@ -111,7 +111,7 @@ def test_wrong_use_ends_with_two(doctor, config, tmp_path, arguments, said):
 def test_a_look_at_data_needs_no_torch(config):
     code = f"""
 import sys
-from clouds.commands.run import check_data
+from clouds.commands.doctor_data import check_data
 check_data({str(config)!r}, [], None)
 print("torch" in sys.modules)
 """
