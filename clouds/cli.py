@@ -172,8 +172,12 @@ def compare(
 
 @app.command()
 def export(
-    artifact: Annotated[Path, typer.Argument(help="A stage's folder in a run, or a run's: what it labelled last.")],
-    format_: Annotated[str, typer.Option("--format", help="imagefolder, parquet, ...: an unknown one lists all.")],
+    artifact: Annotated[
+        Path, typer.Argument(help="A stage's folder in a run, a segmenter's, or a run's: what it made last.")
+    ],
+    format_: Annotated[
+        str, typer.Option("--format", help="imagefolder, parquet, ..., or hub, onnx, pt2: an unknown one lists all.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Where it goes: a folder of the export's own.")],
     split: Annotated[str, typer.Option("--split", help="Name of the split.")] = "train",
     val_share: Annotated[float, typer.Option("--val-share", help="Share of the images that becomes `val`.")] = 0.0,
@@ -183,15 +187,24 @@ def export(
     shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Size of a file that holds many images.")] = 256,
     link: Annotated[bool, typer.Option("--link", help="Hard-link files rather than copy them.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 is one per core.")] = 0,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option("--size", metavar="H W", min=1, help="Of the images that onnx, pt2 take.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Discard an earlier export in the folder.")] = False,
 ) -> None:
-    """Write labelled images of a run in a format other tools read; the same command goes on after an interruption."""
+    """Write labelled images of a run, or a segmenter, in a format others read; the same command goes on."""
     from clouds.commands.export import export_folder
     from clouds.export.parts import Splits
     from clouds.export.run import Options
 
     options = Options(
-        splits=Splits(split, val_share), things=things, shard_mb=shard_mb, link=link, workers=workers, force=force
+        splits=Splits(split, val_share),
+        things=tuple(things),
+        shard_mb=shard_mb,
+        link=link,
+        workers=workers,
+        size=size,
+        force=force,
     )
     export_folder(artifact, format_, out, options)
 

@@ -167,7 +167,7 @@ FLAGS = {
     "compare": {"--format", "--json", "--help"},
     "export": {
         *("--format", "--out", "--split", "--val-share", "--things", "--shard-mb", "--link"),
-        *("--workers", "--image-size", "--force", "--help"),
+        *("--workers", "--size", "--force", "--help"),
     },
     "tiny": {"--seed", "--help"},
     "doctor": {"--data", "--set", "--items", "--format", "--json", "--help"},

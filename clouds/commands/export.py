@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 def export_folder(folder: Path, format_: str, out: Path, options: "Options") -> None:
     """Write what a folder of a run holds in a format of its kind, saying what is lost and where it went."""
     from clouds.engine.interrupt import raise_on_signals
-    from clouds.export.registry import check_format, kind_of
+    from clouds.export.registry import kind_of
 
-    kind = kind_of(folder)
-    check_format(kind, format_)
+    kind = kind_of(folder, format_)
     raise_on_signals()
     typer.echo(kind.export(folder, format_, out.absolute(), options, lambda line: typer.echo(line, err=True)))

@@ -118,14 +118,14 @@ def _of_architecture(key: str, part: BackboneConfig) -> WeightsNeed:
         return WeightsNeed(key, name, "on disk", file, _bytes(file)) if file.is_file() else (
             WeightsNeed(key, name, "missing", file, None)
         )  # fmt: skip
-    hub_id = _tag_hub_id(part)
+    hub_id = library_hub_id(part)
     path = local_files(hub_id, part.revision) if hub_id else None
     if path is not None:
         return WeightsNeed(key, name, "cached", path, _bytes(path))
     return WeightsNeed(key, name, "to download", None, download_bytes(part.weights))
 
 
-def _tag_hub_id(part: BackboneConfig) -> str | None:
+def library_hub_id(part: BackboneConfig) -> str | None:
     """The hub repository behind a library's tag, as the library tells."""
     if part.timm_name is not None:
         import timm
