@@ -23,7 +23,24 @@ app = typer.Typer(
     help="Labelled synthetic streets and a list of prompts in; a segmenter that works on streets never seen out.",
 )
 
-Config = Annotated[str, typer.Argument(help="A YAML file, a run's folder, or the name of a config that ships.")]
+
+def _shipped(incomplete: str) -> list[str]:
+    """What a shell proposes for a config besides files."""
+    from clouds.config import shipped_configs
+
+    return [name for name in shipped_configs() if name.startswith(incomplete)]
+
+
+def _export_formats(incomplete: str) -> list[str]:
+    from clouds.export.registry import KINDS
+
+    return [name for kind in KINDS for name in kind.formats if name.startswith(incomplete)]
+
+
+Config = Annotated[
+    str,
+    typer.Argument(help="A YAML file, a run's folder, or the name of a config that ships.", autocompletion=_shipped),
+]
 Overrides = Annotated[list[str], typer.Option("--set", help="Lay a value over the config: key.path=value.")]
 Force = Annotated[list[str], typer.Option("--force", help="Discard what this stage made, and make it anew.")]
 
@@ -176,7 +193,12 @@ def export(
         Path, typer.Argument(help="A stage's folder in a run, a segmenter's, or a run's: what it made last.")
     ],
     format_: Annotated[
-        str, typer.Option("--format", help="imagefolder, parquet, ..., or hub, onnx, pt2: an unknown one lists all.")
+        str,
+        typer.Option(
+            "--format",
+            help="imagefolder, parquet, ..., or hub, onnx, pt2: an unknown one lists all.",
+            autocompletion=_export_formats,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Where it goes: a folder of the export's own.")],
     split: Annotated[str, typer.Option("--split", help="Name of the split.")] = "train",
@@ -222,7 +244,9 @@ def tiny(
 
 @app.command()
 def doctor(
-    config: Annotated[str, typer.Argument(help="Say, too, what this config needs; as for `run`.")] = "",
+    config: Annotated[
+        str, typer.Argument(help="Say, too, what this config needs; as for `run`.", autocompletion=_shipped)
+    ] = "",
     data: Annotated[str, typer.Option("--data", metavar="CONFIG", help="Check the data sets of this config.")] = "",
     set_: Overrides = [],  # noqa: B006
     items: Annotated[

@@ -14,6 +14,7 @@ from clouds.engine.settings import RunConfig
 from clouds.errors import CloudsError
 from clouds.models.needs import ImagesNeed, WeightsNeed, images_needed, weights_needed
 
+_CACHE = "the hub's cache"
 _ESTIMATE = (
     "disk is an upper bound: images x height x width x (3 bytes + 1 for each map of labels or confidences), as if PNG "
     "saved nothing; checkpoints of trainings come on top. Downloads are rough."
@@ -55,6 +56,10 @@ class _Needs:
         known = [size for size in sizes if size is not None]
         return sum(known) if known or not sizes else None
 
+    def asked_of(self, what: str) -> int | None:
+        """Bytes that would go to a folder of `_free`."""
+        return self.to_download if what == _CACHE else _total([one.size for one in self.images])
+
     def content(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
@@ -77,6 +82,9 @@ class _Needs:
             typer.echo("\n" + table_text(["makes", "images", "pixels", "disk at most"], made, form), nl=False)
         sizes = [one.size for one in self.images]
         typer.echo(f"\nto download: {_size(self.to_download)}; disk at most: {_size(_total(sizes))}\n{_ESTIMATE}")
+        for what, free in _free(self).items():
+            if (self.asked_of(what) or 0) > free:
+                typer.echo(f"warning: {what} has {_size(free)} free, less than {_size(self.asked_of(what))}")
 
 
 def _print_machine(free: dict[str, int], form: str) -> None:
@@ -92,7 +100,7 @@ def _print_machine(free: dict[str, int], form: str) -> None:
 
 def _free(needs: _Needs | None) -> dict[str, int]:
     folders = {"the run's folder": needs.folder} if needs else {"this folder": Path.cwd()}
-    folders["the hub's cache"] = hub_cache()
+    folders[_CACHE] = hub_cache()
     return {what: free_bytes(folder) for what, folder in folders.items()}
 
 
@@ -108,6 +116,8 @@ def _size(count: int | None) -> str:
     """Bytes to two digits, in the unit people read."""
     if count is None:
         return "not known"
+    if count == 0:
+        return "nothing"
     if count < 10**6:
         return f"{count / 10**3:.1f} kB"
     return f"{count / 10**9:.1f} GB" if count >= 10**9 else f"{count / 10**6:.0f} MB"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clouds.config import ConfigModel
+from clouds.models.diffusion_folder import native_size
 from clouds.models.generation import GenerateConfig
 from clouds.models.known_sizes import download_bytes
 from clouds.models.segmenter_config import BackboneConfig
@@ -43,7 +44,7 @@ class ImagesNeed:
     """Images that a config makes under `key`; `size` is the most bytes they and their labels take, if it can be told.
 
     It is `count` x height x width x (3 bytes of an image + 1 of each map beside it): as if PNG saved nothing. Where the
-    config leaves the size to the generator it is known only once the weights are there, and None here.
+    config leaves height and width to the generator they are known once the weights are there, and None before.
     """
 
     key: str
@@ -79,8 +80,15 @@ def images_needed(config: ConfigModel) -> list[ImagesNeed]:
         # repainted images come with the labels of what was painted over
         maps = 1 if hasattr(part, "strength") else _MAPS_A_ROUND * rounds
         if rounds or hasattr(part, "strength"):
-            found.append(ImagesNeed(key, part.count, part.height, part.width, maps))
+            found.append(ImagesNeed(key, part.count, *_size(part), maps))
     return found
+
+
+def _size(part: GenerateConfig) -> tuple[int | None, int | None]:
+    """Height and width of what it makes: the config's, or else the generator's own."""
+    folder = local_files(part.weights, part.revision)
+    height, width = (native_size(folder) if folder is not None else None) or (None, None)
+    return part.height or height, part.width or width
 
 
 def _parts(value: Any, key: str) -> Iterator[tuple[str, ConfigModel]]:
