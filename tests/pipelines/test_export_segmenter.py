@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard, constants
+from PIL import Image
 
 from clouds import load_segmenter
 from clouds.data.world.classes import CLASSES
@@ -131,6 +132,9 @@ def test_a_hub_id_is_a_segmenter_too(
         assert np.array_equal(found.predict(IMAGE_HWC, scores=True), expected)
     with pytest.raises(CloudsError):
         load_segmenter("owner/name", revision="v2")
+    Image.fromarray(IMAGE_HWC).save(tmp_path / "photo.png")
+    status, out, err = clouds("predict", "owner/name", tmp_path / "photo.png", "--out", tmp_path / "predicted")
+    assert status == 0 and out.startswith("1 images labelled"), err
     # what is on this disk goes before
     (tmp_path / "owner" / "name").mkdir(parents=True)
     with pytest.raises(CloudsError, match="holds no segmenter"):
