@@ -110,7 +110,7 @@ def mean_iou(right: FloatArray, truth: FloatArray, predicted: FloatArray) -> Flo
 
 
 def scores_of_counts(right: FloatArray, truth: FloatArray, predicted: FloatArray) -> dict[str, FloatArray]:
-    """The scores of `SegmentationScores` by name, (..., K) or (...), of counts (..., K) as `class_counts` gives them."""
+    """The scores of `SegmentationScores` by name, (..., K) or (...), of counts (..., K) as by `class_counts`."""
     present = truth > 0
     iou, accuracy = (
         np.divide(right, whole, out=np.full(right.shape, np.nan), where=present)
