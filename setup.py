@@ -24,6 +24,7 @@ setup(
         "clouds.data.world",
         "clouds.engine",
         "clouds.export",
+        "clouds.export.models",
         "clouds.models",
         "clouds.ops",
         "clouds.pretraining",
@@ -43,6 +44,8 @@ setup(
     extras_require={
         # what the writers of single formats need: parquet, coco-rle
         "export": ["pyarrow>=15", "pycocotools>=2.0.8"],
+        # segmenters as ONNX graphs, and their comparison with what they came from
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
         "tensorboard": ["tensorboard>=2.15"],
         "wandb": ["wandb>=0.17"],
         "test": [
@@ -50,6 +53,9 @@ setup(
             "datasets>=3.0",
             "hypothesis>=6.100",
             "mypy>=1.10",
+            "onnx>=1.17",
+            "onnxruntime>=1.20",
+            "onnxscript>=0.5",
             "playwright>=1.49",
             "pyarrow>=15",
             "pycocotools>=2.0.8",

@@ -20,6 +20,7 @@ from clouds.engine.atomic import read_json, subfolders
 from clouds.errors import UsageError
 from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_folder import check_segmenter, is_segmenter
+from clouds.models.segmenter_hub import is_hub_id, segmenter_of_hub
 
 if TYPE_CHECKING:  # models import torch, which finding one does without
     import torch
@@ -32,15 +33,18 @@ ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 _MODEL = "model"
 
 
-def load_segmenter(checkpoint: str | Path, device: "str | torch.device" = "cpu", **protocol: Any) -> "Predictor":
-    """A trained segmenter from the folder that a training stage wrote, or the last one of a run's folder.
+def load_segmenter(
+    checkpoint: str | Path, device: "str | torch.device" = "cpu", *, revision: str | None = None, **protocol: Any
+) -> "Predictor":
+    """A trained segmenter: from a training stage's folder, the last one of a run's, an exported one, or of the hub.
 
-    `protocol` are the values of `ProtocolConfig`: `short_edge`, `size`, `window`, `stride`, `scales`, `flip`.
-    Raises `CloudsError` for a folder without a segmenter, and `UsageError` for a value that cannot be.
+    A hub id (`owner/name`, with a `revision` if wanted) is taken where no folder of that name is. `protocol` are the
+    values of `ProtocolConfig`: `short_edge`, `size`, `window`, `stride`, `scales`, `flip`. Raises `CloudsError` where
+    there is no segmenter, and `UsageError` for a value that cannot be.
     """
     from clouds.models import segmenter_files
 
-    folder = find_segmenter(Path(checkpoint).expanduser())
+    folder = obtain_segmenter(checkpoint, revision)
     shown = validate(ProtocolConfig, protocol, "load_segmenter")
     model, info = segmenter_files.load_segmenter(folder, device)
     return Predictor(model, info.class_names, shown)
@@ -76,6 +80,17 @@ class Predictor:
             made = dict(predict_scores(self.model, batch, nullcontext, self.protocol))
             found += [(made[place] if scores else made[place].argmax(0).byte()).cpu().numpy() for place in sorted(made)]
         return found[0] if alone else found
+
+
+def obtain_segmenter(checkpoint: str | Path, revision: str | None = None) -> Path:
+    """The folder of the segmenter that a path or a hub id means; what only the hub has is downloaded first.
+
+    Raises as `find_segmenter` and `segmenter_of_hub` do.
+    """
+    path = Path(checkpoint).expanduser()
+    if not path.exists() and is_hub_id(str(checkpoint)):
+        return segmenter_of_hub(str(checkpoint), revision)
+    return find_segmenter(path.absolute())
 
 
 def find_segmenter(path: Path) -> Path:

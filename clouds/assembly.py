@@ -4,6 +4,7 @@ The assemblies stand in the package `pipelines`, which is found by name and neve
 """
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,12 +59,16 @@ def assemble(config: str, overrides: Sequence[str] = ()) -> Assembly:
 def assemble_tree(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Assembly:
     """The same from the values of a config; `where` names their origin in errors."""
     tree = apply_overrides(tree, overrides)
-    name = str(tree.get("pipeline", "full"))
-    if name not in assemblies():
-        raise UsageError(f"{where}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
-    module = importlib.import_module(f"{PACKAGE}.{name}")
+    module = _pipeline(tree, where)
     validated = validate(module.Config, tree, where)
     return Assembly(validated, tuple(module.build(validated)))
+
+
+def validated_config(config: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """A config's values without its stages: neither data sets nor weights need be there. Raises as `assemble` does."""
+    path, tree = read_config(config, overrides)
+    validated: RunConfig = validate(_pipeline(tree, str(path)).Config, tree, str(path))
+    return validated
 
 
 def read_config(config: str, overrides: Sequence[str] = ()) -> tuple[Path, dict[str, Any]]:
@@ -93,11 +98,24 @@ def find_config(config: str) -> Path:
     raise UsageError(f"config {config}: no such file", mend)
 
 
+def run_dir_override(folder: Path | None) -> list[str]:
+    """Where a run goes, if it was said, as an override."""
+    return [] if folder is None else [f"run_dir={json.dumps(str(folder.resolve()))}"]
+
+
 def assemblies() -> list[str]:
     """The names of the assemblies: the modules of `pipelines` that build stages."""
     package = importlib.import_module(PACKAGE)
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     return [name for name in names if hasattr(importlib.import_module(f"{PACKAGE}.{name}"), "build")]
+
+
+def _pipeline(tree: dict[str, Any], where: str) -> Any:
+    """The module of the assembly that a config names."""
+    name = str(tree.get("pipeline", "full"))
+    if name not in assemblies():
+        raise UsageError(f"{where}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
+    return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def _with_needs(stages: Iterable[Stage]) -> set[str]:

@@ -23,7 +23,24 @@ app = typer.Typer(
     help="Labelled synthetic streets and a list of prompts in; a segmenter that works on streets never seen out.",
 )
 
-Config = Annotated[str, typer.Argument(help="A YAML file, a run's folder, or the name of a config that ships.")]
+
+def _shipped(incomplete: str) -> list[str]:
+    """What a shell proposes for a config besides files."""
+    from clouds.config import shipped_configs
+
+    return [name for name in shipped_configs() if name.startswith(incomplete)]
+
+
+def _export_formats(incomplete: str) -> list[str]:
+    from clouds.export.registry import KINDS
+
+    return [name for kind in KINDS for name in kind.formats if name.startswith(incomplete)]
+
+
+Config = Annotated[
+    str,
+    typer.Argument(help="A YAML file, a run's folder, or the name of a config that ships.", autocompletion=_shipped),
+]
 Overrides = Annotated[list[str], typer.Option("--set", help="Lay a value over the config: key.path=value.")]
 Force = Annotated[list[str], typer.Option("--force", help="Discard what this stage made, and make it anew.")]
 
@@ -36,7 +53,7 @@ class DemoSize(str, Enum):
 
 
 class TableFormat(str, Enum):
-    """How a table of scores is printed."""
+    """How a table is printed."""
 
     TERMINAL = "terminal"
     MARKDOWN = "md"
@@ -51,7 +68,7 @@ class SavedAs(str, Enum):
     ACDC = "acdc"
 
 
-Format = Annotated[TableFormat, typer.Option("--format", help="How the table of scores is printed.")]
+Format = Annotated[TableFormat, typer.Option("--format", help="How the table is printed.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 SavePredictions = Annotated[
     SavedAs | None,
@@ -94,26 +111,41 @@ def run(
 
 
 @app.command()
-def plan(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def plan(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Say what `run` would do, and why, without loading a model."""
-    from clouds.commands.run import print_plan
+    from clouds.commands.plan import print_plan
 
-    print_plan(_assemble(config, set_))
+    print_plan(_assemble(config, set_), _form(format_, json))
 
 
 @app.command()
-def status(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def status(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Say how far a run has come: done, failed, pace, time left."""
-    from clouds.commands.run import print_status
+    from clouds.commands.status import print_status
 
-    print_status(_assemble(config, set_))
+    print_status(_assemble(config, set_), _form(format_, json))
 
 
 @app.command()
-def retry(config: Config, set_: Overrides = []) -> None:  # noqa: B006
+def retry(
+    config: Config,
+    set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
+) -> None:
     """Take up the items that failed, and what follows from them."""
     assembly = _assemble(config, set_)
-    _execute(assembly, list(assembly.stages), [], retry=True)
+    _execute(assembly, list(assembly.stages), [], retry=True, form=_form(format_, json))
 
 
 @app.command()
@@ -138,7 +170,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the report of a run from what is there, and print its table."""
-    from clouds.commands.run import write_report
+    from clouds.commands.report import write_report
 
     write_report(_assemble(config, set_), _form(format_, json))
 
@@ -150,15 +182,24 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say what the models of several runs scored: mean and spread over the runs, for each model and data set."""
-    from clouds.commands.run import print_comparison
+    from clouds.commands.compare import print_comparison
 
     print_comparison([_assemble(config, []) for config in configs], _form(format_, json))
 
 
 @app.command()
 def export(
-    artifact: Annotated[Path, typer.Argument(help="A stage's folder in a run, or a run's: what it labelled last.")],
-    format_: Annotated[str, typer.Option("--format", help="imagefolder, parquet, ...: an unknown one lists all.")],
+    artifact: Annotated[
+        Path, typer.Argument(help="A stage's folder in a run, a segmenter's, or a run's: what it made last.")
+    ],
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="imagefolder, parquet, ..., or hub, onnx, pt2: an unknown one lists all.",
+            autocompletion=_export_formats,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Where it goes: a folder of the export's own.")],
     split: Annotated[str, typer.Option("--split", help="Name of the split.")] = "train",
     val_share: Annotated[float, typer.Option("--val-share", help="Share of the images that becomes `val`.")] = 0.0,
@@ -168,15 +209,24 @@ def export(
     shard_mb: Annotated[int, typer.Option("--shard-mb", min=1, help="Size of a file that holds many images.")] = 256,
     link: Annotated[bool, typer.Option("--link", help="Hard-link files rather than copy them.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 is one per core.")] = 0,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option("--size", metavar="H W", min=1, help="Of the images that onnx, pt2 take.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Discard an earlier export in the folder.")] = False,
 ) -> None:
-    """Write labelled images of a run in a format other tools read; the same command goes on after an interruption."""
-    from clouds.commands.run import export_folder
+    """Write labelled images of a run, or a segmenter, in a format others read; the same command goes on."""
+    from clouds.commands.export import export_folder
     from clouds.export.parts import Splits
     from clouds.export.run import Options
 
     options = Options(
-        splits=Splits(split, val_share), things=things, shard_mb=shard_mb, link=link, workers=workers, force=force
+        splits=Splits(split, val_share),
+        things=tuple(things),
+        shard_mb=shard_mb,
+        link=link,
+        workers=workers,
+        size=size,
+        force=force,
     )
     export_folder(artifact, format_, out, options)
 
@@ -187,28 +237,39 @@ def tiny(
     seed: Annotated[int, typer.Option(help="Their weights are random from this seed.")] = 0,
 ) -> None:
     """Build tiny, untrained instances of the real models, in their official formats."""
-    from clouds.commands.run import build_stand_ins
+    from clouds.commands.tiny import build_stand_ins
 
     build_stand_ins(folder, seed)
 
 
 @app.command()
 def doctor(
+    config: Annotated[
+        str, typer.Argument(help="Say, too, what this config needs; as for `run`.", autocompletion=_shipped)
+    ] = "",
     data: Annotated[str, typer.Option("--data", metavar="CONFIG", help="Check the data sets of this config.")] = "",
     set_: Overrides = [],  # noqa: B006
     items: Annotated[
         int | None, typer.Option("--items", min=1, help="Look at so many items of each set, evenly spread, not all.")
     ] = None,
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
 ) -> None:
-    """Say what is on this machine; with --data, look through a config's data sets and say what is wrong."""
-    from clouds.commands.run import check_data, print_environment
+    """Say what is on this machine and what a config needs of it; with --data, look through its data sets."""
+    from clouds.commands.doctor import print_findings
+    from clouds.commands.doctor_data import check_data
 
+    if config and data:
+        raise UsageError(f"{config} and --data {data} ask for two things", "leave out one of them")
+    if items is not None and not data:
+        raise UsageError("--items goes with --data", "give --data CONFIG too, or leave it out")
+    if set_ and not (config or data):
+        raise UsageError("--set goes with a config", "give one, or leave --set out")
+    form = _form(format_, json)
     if data:
-        check_data(data, set_, items)
-    elif set_ or items is not None:
-        raise UsageError("--set and --items go with --data", "give --data CONFIG too, or leave them out")
+        check_data(data, set_, items, form)
     else:
-        print_environment()
+        print_findings(config, set_, form)
 
 
 @app.command()
@@ -218,16 +279,18 @@ def demo(
     ),
     folder: Annotated[Path | None, typer.Option("--run-dir", help="Where the run goes.")] = None,
     set_: Overrides = [],  # noqa: B006
+    format_: Format = TableFormat.TERMINAL,
+    json: Json = False,
 ) -> None:
     """Run the whole method on procedural streets, with the models that ship: by how much does it help?"""
-    from clouds.commands.run import run_dir_override
+    from clouds.assembly import run_dir_override
     from clouds.config import shipped_configs
     from clouds.models.miniature import check_miniature, miniature_folder
 
     check_miniature(miniature_folder())
     config = shipped_configs()[_DEMOS[size]]
     assembly = _assemble(str(config), [*run_dir_override(folder), *set_])
-    _execute(assembly, list(assembly.stages), [])
+    _execute(assembly, list(assembly.stages), [], form=_form(format_, json))
 
 
 @app.command()
@@ -240,7 +303,8 @@ def pretrain(
     install: Annotated[bool, typer.Option("--install", help="Put the result in place of the shipped weights.")] = False,
 ) -> None:
     """Train the miniature foundation models, appraise and pack them; what is done already is not done again."""
-    from clouds.commands.run import hand_over, run_dir_override
+    from clouds.assembly import run_dir_override
+    from clouds.commands.pretrain import hand_over
 
     if only and install:
         raise UsageError("--install: with --only nothing is packed", "leave out one of them")
@@ -316,9 +380,15 @@ def predict(
 
 def _stage_command(kind: str, does: str) -> None:
     @app.command(name=kind, help=f"{does} Brings the stage up to date, with what it needs.")
-    def command(config: Config, set_: Overrides = [], force: Force = []) -> None:  # noqa: B006
+    def command(
+        config: Config,
+        set_: Overrides = [],  # noqa: B006
+        force: Force = [],  # noqa: B006
+        format_: Format = TableFormat.TERMINAL,
+        json: Json = False,
+    ) -> None:
         assembly = _assemble(config, set_)
-        _execute(assembly, assembly.needed_for(kind), force)
+        _execute(assembly, assembly.needed_for(kind), force, form=_form(format_, json))
 
 
 for _kind, _does in {

@@ -1,5 +1,6 @@
 """The stage `label`: a trained segmenter labels the generated images. It does not judge or mend the labels."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,15 +12,18 @@ from clouds.data.images import read_image, write_gray, write_labels
 from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic
-from clouds.engine.shard import Item, Shard
+from clouds.engine.shard import Item, Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
+from clouds.models.detectron2_config import Detectron2Config, check_detectron2, class_ids, detectron2_identity
 from clouds.models.protocol import ProtocolConfig
+from clouds.models.weights import HashCache
 from clouds.report.cards import labels_card
 from clouds.report.protocols import protocol_words
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
+    from clouds.models.inference import Segmenter
 
 
 class LabelConfig(ProtocolConfig):
@@ -29,6 +33,31 @@ class LabelConfig(ProtocolConfig):
     """Pixels whose best class has less confidence than this become ignore."""
     batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
     """Images per forward pass; views or windows, where the protocol has several."""
+    detectron2: Detectron2Config | None = None
+    """A segmenter that detectron2 trained, to label in every round in the place of the run's own."""
+
+
+@dataclass(frozen=True)
+class Detectron2Teacher:
+    """A segmenter that detectron2 trained, as what labels."""
+
+    config: Detectron2Config
+    label_map: LabelMap
+    hashes: HashCache
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for classes the run does not have."""
+        class_ids(self.config, self.label_map)
+
+    @property
+    def name(self) -> str:
+        return f"detectron2/{self.config.weights.name}"
+
+    def identity(self) -> Mapping[str, Any]:
+        return detectron2_identity(self.config, self.hashes)
+
+    def stamp(self) -> str:
+        return digest([json.dumps(self.identity(), sort_keys=True)])
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -42,6 +71,8 @@ class Label:
     teacher: Stage
     label_map: LabelMap
     precision: str
+    given: Detectron2Teacher | None = None
+    """What labels in the place of the teacher; None: the teacher does."""
 
     kind: ClassVar[str] = "label"
     version: ClassVar[int] = 1
@@ -54,25 +85,26 @@ class Label:
 
     @property
     def needs(self) -> Sequence[Stage]:
-        return (self.images, self.teacher)
+        return (self.images, self.teacher) if self.given is None else (self.images,)
 
     def identity(self) -> Mapping[str, Any]:
-        return {"classes": self.label_map.describe(), "precision": self.precision}
+        given = {} if self.given is None else {"detectron2": self.given.identity()}
+        return {"classes": self.label_map.describe(), "precision": self.precision, **given}
 
     def fetch(self) -> None:
-        """Nothing: its weights are made by another stage."""
+        """Nothing is elsewhere; but without detectron2 there is no use in going on."""
+        if self.given is not None:
+            check_detectron2()
 
     def shards(self) -> Iterable[Shard]:
-        return self.images.artifact.mirrored(self.teacher.artifact.stamp())
+        return self.images.artifact.mirrored(self._token())
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.inference import predict_scores
-        from clouds.models.segmenter_files import load_segmenter
         from clouds.ops.pseudo_labels import confidence_to_uint8, pseudo_labels
 
-        model = self.teacher.artifact.shard_folder("model")
-        segmenter, _ = load_segmenter(model, runtime.device, expect_classes=self.label_map.names)
-        token = self.teacher.artifact.stamp()
+        segmenter = self._load(runtime)
+        token = self._token()
 
         def work_on(shard: Shard, work: ShardWork) -> None:
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
@@ -96,8 +128,28 @@ class Label:
 
     def finish(self) -> None:
         shown = protocol_words(self.config.describe())
-        what = f"labels predicted by the segmenter {self.teacher.name}, with its confidence; images {shown}"
+        labeller = self.teacher.name if self.given is None else self.given.name
+        what = f"labels predicted by the segmenter {labeller}, with its confidence; images {shown}"
         write_atomic(self.artifact.folder / "README.md", labels_card(self.artifact, self.label_map, what))
+
+    @property
+    def _labeller(self) -> str:
+        """What labelled, as metadata name it."""
+        return f"{self.teacher.name}/model" if self.given is None else self.given.name
+
+    def _token(self) -> str:
+        """What stamps every label: the labeller's weights."""
+        return self.teacher.artifact.stamp() if self.given is None else self.given.stamp()
+
+    def _load(self, runtime: "Runtime") -> "Segmenter":
+        if self.given is not None:
+            from clouds.models.detectron2_segmenter import load_detectron2
+
+            return load_detectron2(self.given.config, self.label_map, runtime.device)
+        from clouds.models.segmenter_files import load_segmenter
+
+        model = self.teacher.artifact.shard_folder("model")
+        return load_segmenter(model, runtime.device, expect_classes=self.label_map.names)[0]
 
     def _items(self, shard: Shard, token: str) -> list[Item]:
         rows = self.images.artifact.stamped_rows(shard.id)
@@ -109,6 +161,6 @@ class Label:
             "confidence_file_name": f"confidence/{item.id}.png",
             "id": item.id,
             "source_image": f"{self.images.name}/{shard.id}/{item.payload}",
-            "model": f"{self.teacher.name}/model",
+            "model": self._labeller,
             "mean_confidence": round(confidence, 6),
         }

@@ -21,7 +21,7 @@ from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, 
 from pipelines.filter import Filter, FilterConfig, Judges
 from pipelines.generate import Generate
 from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
-from pipelines.label import Label, LabelConfig
+from pipelines.label import Detectron2Teacher, Label, LabelConfig
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
 from pipelines.selftrain import AdaptConfig, Selftrain
@@ -67,7 +67,9 @@ class Parts:
         )
 
     def label(self, name: str, config: LabelConfig, images: Stage, teacher: Stage) -> Stage:
-        return Label(self.artifact(name), config, images, teacher, self.label_map, precision=self._precision)
+        known = config.detectron2
+        given = None if known is None else Detectron2Teacher(known, self.label_map, self.hashes)
+        return Label(self.artifact(name), config, images, teacher, self.label_map, self._precision, given)
 
     def refine(self, name: str, config: RefineConfig, images: Stage, labels: Stage, *, again: bool = False) -> Stage:
         """`again`: whether other rounds refine labels of the same images."""

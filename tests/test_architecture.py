@@ -21,7 +21,7 @@ ALLOWED = {
     "training": {"base", "ops", "data", "models", "engine"},
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
     "report": {"base", "ops", "data", "engine"},
-    "export": {"base", "ops", "data", "engine"},
+    "export": {"base", "ops", "data", "engine", "models", "api", "report"},
     "api": {"base", "data", "models", "engine"},
     "cli": {"base", "api", "data", "engine", "models", "report", "export", "cli"},
     "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
@@ -149,7 +149,8 @@ from typer.testing import CliRunner
 from clouds.cli import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 print([name for name in {heavy} if name in sys.modules])
-import clouds.commands.run, clouds.export.registry, pipelines.full, pipelines.pretrain_miniature, pipelines.source_only
+import clouds.commands.run, clouds.commands.doctor, clouds.export.registry
+import pipelines.full, pipelines.pretrain_miniature, pipelines.source_only
 print([name for name in {heavy} if name in sys.modules])
 """
     assert run(code).split("\n")[:2] == ["[]", "[]"]
@@ -159,18 +160,18 @@ print([name for name in {heavy} if name in sys.modules])
 FLAGS = {
     "": {"--debug", "--version", "--install-completion", "--show-completion", "--help"},
     "run": {"--set", "--until", "--force", "--save-predictions", "--format", "--json", "--help"},
-    "plan": {"--set", "--help"},
-    "status": {"--set", "--help"},
-    "retry": {"--set", "--help"},
+    "plan": {"--set", "--format", "--json", "--help"},
+    "status": {"--set", "--format", "--json", "--help"},
+    "retry": {"--set", "--format", "--json", "--help"},
     "report": {"--set", "--format", "--json", "--help"},
     "compare": {"--format", "--json", "--help"},
     "export": {
         *("--format", "--out", "--split", "--val-share", "--things", "--shard-mb", "--link"),
-        *("--workers", "--force", "--help"),
+        *("--workers", "--size", "--force", "--help"),
     },
     "tiny": {"--seed", "--help"},
-    "doctor": {"--data", "--set", "--items", "--help"},
-    "demo": {"--size", "--run-dir", "--set", "--help"},
+    "doctor": {"--data", "--set", "--items", "--format", "--json", "--help"},
+    "demo": {"--size", "--run-dir", "--set", "--format", "--json", "--help"},
     "pretrain": {"--run-dir", "--set", "--force", "--only", "--install", "--help"},
     "convert": {"--classes", "--backbone", "--ensemble", "--force", "--help"},
     "predict": {
@@ -188,15 +189,15 @@ FLAGS = {
         ),
         *("--overlays", "--confidence", "--set", "--force", "--help"),
     },
-    "generate": {"--set", "--force", "--help"},
-    "repaint": {"--set", "--force", "--help"},
-    "train": {"--set", "--force", "--help"},
-    "adapt": {"--set", "--force", "--help"},
-    "label": {"--set", "--force", "--help"},
-    "refine": {"--set", "--force", "--help"},
-    "judge": {"--set", "--force", "--help"},
-    "filter": {"--set", "--force", "--help"},
-    "selftrain": {"--set", "--force", "--help"},
+    "generate": {"--set", "--force", "--format", "--json", "--help"},
+    "repaint": {"--set", "--force", "--format", "--json", "--help"},
+    "train": {"--set", "--force", "--format", "--json", "--help"},
+    "adapt": {"--set", "--force", "--format", "--json", "--help"},
+    "label": {"--set", "--force", "--format", "--json", "--help"},
+    "refine": {"--set", "--force", "--format", "--json", "--help"},
+    "judge": {"--set", "--force", "--format", "--json", "--help"},
+    "filter": {"--set", "--force", "--format", "--json", "--help"},
+    "selftrain": {"--set", "--force", "--format", "--json", "--help"},
     "evaluate": {"--set", "--force", "--save-predictions", "--format", "--json", "--help"},
 }
 

@@ -69,20 +69,20 @@ def test_the_help_names_every_command(clouds):
     ],
 )
 def test_an_error_is_a_message_and_a_status(clouds, config, monkeypatch, error, status, said):
-    def fail(assembly):
+    def fail(assembly, form):
         raise error
 
-    monkeypatch.setattr("clouds.commands.run.print_status", fail)
+    monkeypatch.setattr("clouds.commands.status.print_status", fail)
     assert clouds("status", config) == (status, "", said)
 
 
 @pytest.mark.parametrize("error", [CloudsError("it failed"), UsageError("no such thing"), RuntimeError("a bug")])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_debug_lets_the_traceback_through(config, monkeypatch, error, place):
-    def fail(assembly):
+    def fail(assembly, form):
         raise error
 
-    monkeypatch.setattr("clouds.commands.run.print_status", fail)
+    monkeypatch.setattr("clouds.commands.status.print_status", fail)
     arguments = ["status", str(config)]
     arguments.insert(place, "--debug")
     monkeypatch.setattr("sys.argv", ["clouds", *arguments])

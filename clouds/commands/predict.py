@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import typer
 
-from clouds.api import find_segmenter
+from clouds.api import obtain_segmenter
 from clouds.assembly import Assembly, assemble_tree
 from clouds.commands.run import bring_up_to_date
 from clouds.engine.artifact import LEDGER, Artifact
@@ -42,7 +42,7 @@ def predict(
 
     Raises `UsageError` for a folder with other predictions unless `force`, and `CloudsError` when images failed.
     """
-    segmenter = find_segmenter(checkpoint.expanduser().absolute())
+    segmenter = obtain_segmenter(checkpoint)
     tree = {
         "name": "predict",
         "pipeline": "predict",

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from clouds import __version__
 
@@ -11,24 +12,39 @@ _PACKAGES = (
     *("torch", "torchvision", "accelerate", "diffusers", "transformers", "open_clip_torch", "timm", "peft"),
     *("segment-anything", "safetensors", "numpy", "pillow"),
 )
+_OPTIONAL = {
+    "onnx": "pip install 'clouds-segmentation[onnx]'",
+    "onnxruntime": "pip install 'clouds-segmentation[onnx]'",
+    "pyarrow": "pip install 'clouds-segmentation[export]'",
+    "pycocotools": "pip install 'clouds-segmentation[export]'",
+    "detectron2": "built from source, see docs/detectron2.md",
+}
 
 
 def environment() -> list[tuple[str, str]]:
-    """(what, which) for the tool, Python, the packages that matter and every device."""
+    """(what, which) for the tool, Python, the packages that matter, those that are optional, and every device."""
     return [
         ("clouds", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
-        *((package, _version(package)) for package in _PACKAGES),
+        *((package, _version(package) or "missing") for package in _PACKAGES),
+        *((package, _version(package) or f"not installed ({how})") for package, how in _OPTIONAL.items()),
         ("cpu", f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"),
         *_accelerators(),
     ]
 
 
-def _version(package: str) -> str:
+def hub_cache() -> Path:
+    """Where downloads of the Hugging Face hub go."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "missing"
+        return None
 
 
 def _accelerators() -> list[tuple[str, str]]:

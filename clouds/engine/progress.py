@@ -1,8 +1,12 @@
 """A progress bar with rate and time left, on the main process only. It does not know what it counts."""
 
 import sys
+from typing import TextIO
 
 from tqdm import tqdm
+
+_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+"""Of a log: what a bar says without the bar."""
 
 
 class Progress:
@@ -16,6 +20,8 @@ class Progress:
             initial=done,
             unit=unit,
             disable=not shown,
+            file=sys.stderr if interactive else _Lines(sys.stderr),
+            bar_format=None if interactive else _LINE,
             mininterval=0.2 if interactive else 30.0,
             maxinterval=1.0 if interactive else 60.0,
             dynamic_ncols=interactive,
@@ -40,3 +46,18 @@ class Progress:
 
     def close(self) -> None:
         self._bar.close()
+
+
+class _Lines:
+    """Makes lines of what tqdm writes over itself: a log cannot be written over."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        line = text.strip()
+        if line:
+            self._file.write(f"{line}\n")
+
+    def flush(self) -> None:
+        self._file.flush()

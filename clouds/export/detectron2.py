@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from clouds.data.images import image_size
-from clouds.errors import CloudsError
 from clouds.export.images import LabelledImages, open_images
+from clouds.models.detectron2_config import missing_detectron2
 
 
 def register(artifact: str | Path, name: str) -> None:
@@ -47,7 +47,5 @@ def _detectron2_data() -> Any:
     try:
         from detectron2 import data
     except ImportError as error:
-        raise CloudsError(
-            "detectron2 is not installed; it is built from source: https://github.com/facebookresearch/detectron2"
-        ) from error
+        raise missing_detectron2() from error
     return data

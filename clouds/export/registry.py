@@ -14,6 +14,8 @@ from clouds.export.format import Format
 from clouds.export.imagefolder import ImageFolder
 from clouds.export.images import is_stage_or_run, not_an_artifact, open_images
 from clouds.export.mmseg import MMSegmentation
+from clouds.export.models.formats import FORMATS as MODEL_FORMATS
+from clouds.export.models.run import export_segmenter, holds_segmenter
 from clouds.export.parquet import Parquet
 from clouds.export.run import Options, export_images
 from clouds.export.webdataset import WebDataset
@@ -57,28 +59,32 @@ class Kind:
     export: Callable[[Path, str, Path, Options, Say], str]
 
 
-def kind_of(folder: Path) -> Kind:
-    """What kind of folder it is. Raises `UsageError` for one that cannot be exported."""
-    for kind in KINDS:
-        if kind.recognises(folder):
-            return kind
-    raise not_an_artifact(folder)
+def kind_of(folder: Path, format_: str) -> Kind:
+    """As what a folder is exported: a run holds labelled images and a segmenter, and the format tells which is meant.
 
-
-def check_format(kind: Kind, name: str) -> str:
-    """The name, if it is a format of this kind. Raises `UsageError` that names the nearest and lists all."""
-    if name in _WITHOUT_FILES:
-        raise UsageError(f"--format {name}: there is nothing to write", _WITHOUT_FILES[name])
-    if name not in kind.formats:
-        known = f"formats of {kind.name}: {', '.join(kind.formats)}"
-        near = nearest(name, kind.formats)
-        raise UsageError(
-            f"--format {name!r}: no such format", f"{near} {known}" if near.startswith("did you mean") else known
-        )
-    return name
+    Raises `UsageError` for a folder that cannot be exported, and for a format that none of what it holds has, naming
+    the nearest and all that it has.
+    """
+    kinds = [kind for kind in KINDS if kind.recognises(folder)]
+    if not kinds:
+        raise not_an_artifact(folder)
+    if format_ in _WITHOUT_FILES:
+        raise UsageError(f"--format {format_}: there is nothing to write", _WITHOUT_FILES[format_])
+    fitting = [kind for kind in kinds if format_ in kind.formats]
+    if fitting:
+        return fitting[0]
+    known = "; ".join(f"formats of {kind.name}: {', '.join(kind.formats)}" for kind in kinds)
+    other = next((kind for kind in KINDS if format_ in kind.formats), None)
+    if other is not None:
+        raise UsageError(f"--format {format_}: is for {other.name}, which {folder} does not hold", known)
+    near = nearest(format_, [name for kind in kinds for name in kind.formats])
+    mend = f"{near} {known}" if near.startswith("did you mean") else known
+    raise UsageError(f"--format {format_!r}: no such format", mend)
 
 
 def _export_labelled(folder: Path, name: str, out: Path, options: Options, say: Say) -> str:
+    if options.size is not None:
+        raise UsageError("--size: is of a segmenter's graph, not of labelled images", "leave it out")
     images, format_ = open_images(folder), FORMATS[name]
     exported = export_images(images, format_, out, options, say)
     splits = ", ".join(f"{count} {split}" for split, count in exported.items.items())
@@ -87,5 +93,8 @@ def _export_labelled(folder: Path, name: str, out: Path, options: Options, say: 
     return f"exported: {exported.out} ({splits})"
 
 
-KINDS: tuple[Kind, ...] = (Kind("labelled images", is_stage_or_run, tuple(FORMATS), _export_labelled),)
-"""Every kind of folder; the first that recognises one exports it."""
+KINDS: tuple[Kind, ...] = (
+    Kind("labelled images", is_stage_or_run, tuple(FORMATS), _export_labelled),
+    Kind("segmenters", holds_segmenter, tuple(MODEL_FORMATS), export_segmenter),
+)
+"""Every kind of folder. No format is of two kinds."""

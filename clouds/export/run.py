@@ -46,6 +46,7 @@ class Options:
 
     `things` are names of classes, empty for those that Cityscapes counts as things. `shard_mb` bounds the files of
     formats that keep many images in one. `workers` 0 is one per core; neither it nor `link` changes what a reader sees.
+    `size` (height, width) is that of the images a segmenter's graph is for.
     """
 
     splits: Splits = field(default_factory=Splits)
@@ -53,6 +54,7 @@ class Options:
     shard_mb: int = 256
     link: bool = False
     workers: int = 0
+    size: tuple[int, int] | None = None
     force: bool = False
 
 

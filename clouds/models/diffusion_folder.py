@@ -30,6 +30,18 @@ def pipeline_class_name(folder: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def native_size(folder: Path) -> tuple[int, int] | None:
+    """(height, width) of the images a Stable Diffusion makes by itself; None where its folder tells none."""
+    sample = _read_values(folder / "unet" / "config.json").get("sample_size")
+    blocks = _read_values(folder / "vae" / "config.json").get("block_out_channels")
+    sides = [sample, sample] if isinstance(sample, int) else sample
+    if not isinstance(sides, list) or len(sides) != 2 or not isinstance(blocks, list) or not blocks:
+        return None
+    # each block of the autoencoder but the last halves the image
+    height, width = (int(side) * 2 ** (len(blocks) - 1) for side in sides)
+    return height, width
+
+
 def pipeline_problem(folder: Path, variant: str | None = None) -> str:
     """What keeps a folder from being a diffusers pipeline with safetensors weights; empty when nothing is seen."""
     if not (folder / "model_index.json").is_file():
@@ -43,11 +55,16 @@ def pipeline_problem(folder: Path, variant: str | None = None) -> str:
 
 
 def _index(folder: Path) -> dict[str, Any]:
+    return _read_values(folder / "model_index.json")
+
+
+def _read_values(file: Path) -> dict[str, Any]:
+    """Of a JSON file; none where it is absent or damaged."""
     try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return index if isinstance(index, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _component_problem(folder: Path, kind: Any, variant: str | None) -> str:

@@ -5,21 +5,28 @@ Images are never padded to one another's size: those of one size share forward p
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from clouds.models.protocol import ProtocolConfig
-from clouds.models.segmenter import MaskSegmenter
 
 Autocast = Callable[[], AbstractContextManager[None]]
 
 
+class Segmenter(Protocol):
+    """What gives class scores (B, K, H, W) in [0, 1] for images (B, 3, H, W) in 0..255; its parameters say where."""
+
+    def predict(self, images_BCHW: Tensor) -> Tensor: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 def predict_scores(
-    segmenter: MaskSegmenter,
+    segmenter: Segmenter,
     images_HWC: Sequence[NDArray[np.uint8]],
     autocast: Autocast,
     protocol: ProtocolConfig | None = None,
@@ -52,7 +59,7 @@ def predict_scores(
 class _Views:
     """Shows images of one size to a segmenter as a protocol says."""
 
-    def __init__(self, segmenter: MaskSegmenter, autocast: Autocast, protocol: ProtocolConfig, at_once: int) -> None:
+    def __init__(self, segmenter: Segmenter, autocast: Autocast, protocol: ProtocolConfig, at_once: int) -> None:
         self._segmenter, self._autocast = segmenter, autocast
         self._protocol, self._at_once = protocol, at_once
 

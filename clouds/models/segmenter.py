@@ -64,12 +64,21 @@ class MaskSegmenter(nn.Module):
         The largest is the published prediction. Whether layers such as dropout are active is the caller's choice
         (`eval`).
         """
-        features = self.backbone(self._normalise(images_BCHW))
-        output = self.head(features, self.texts)
-        images = zip(self._class_logits(output, features[-1]), output.mask_logits[-1], strict=True)
+        images = zip(*self.queries(images_BCHW), strict=True)
         size = (images_BCHW.shape[-2], images_BCHW.shape[-1])
         with torch.autocast(images_BCHW.device.type, enabled=False):
+            # image by image: all queries of a batch at the images' size would not fit
             return torch.stack([semantic_scores(classes, masks, self.mask_stride, size) for classes, masks in images])
+
+    def queries(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layer says of images as in `forward`, before it is said of pixels: the input of a score.
+
+        Class logits (B, Q, K + 1), CLIP's opinion included where it has a say, and mask logits (B, Q, h, w) that cover
+        the padded images.
+        """
+        features = self.backbone(self._normalise(images_BCHW))
+        output = self.head(features, self.texts)
+        return self._class_logits(output, features[-1]), output.mask_logits[-1]
 
     @property
     def mask_stride(self) -> int:

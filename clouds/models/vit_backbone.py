@@ -47,7 +47,7 @@ class ClipTokens(nn.Module):
         patches_BCHW = self.conv1(_on_grid(images_BCHW, self.patch_size))
         grid = patches_BCHW.shape[-2:]
         tokens_BNC = patches_BCHW.flatten(2).transpose(1, 2)
-        class_B1C = self.class_embedding.to(tokens_BNC.dtype).expand(len(tokens_BNC), 1, -1)
+        class_B1C = self.class_embedding.to(tokens_BNC.dtype).expand(tokens_BNC.shape[0], 1, -1)
         positions_1NC = resample_abs_pos_embed(self.positional_embedding[None], list(grid), list(self.grid_size))
         tokens_BNC = torch.cat([class_B1C, tokens_BNC], dim=1) + positions_1NC.to(tokens_BNC.dtype)
         found = sorted(set(self.taps))

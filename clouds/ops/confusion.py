@@ -109,6 +109,25 @@ def mean_iou(right: FloatArray, truth: FloatArray, predicted: FloatArray) -> Flo
     return np.divide(iou.sum(axis=-1), total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
+def scores_of_counts(right: FloatArray, truth: FloatArray, predicted: FloatArray) -> dict[str, FloatArray]:
+    """The scores of `SegmentationScores` by name, (..., K) or (...), of counts (..., K) as by `class_counts`."""
+    present = truth > 0
+    iou, accuracy = (
+        np.divide(right, whole, out=np.full(right.shape, np.nan), where=present)
+        for whole in (truth + predicted - right, truth)
+    )
+    total, classes = truth.sum(axis=-1), present.sum(axis=-1)
+    sums = {
+        "mean_accuracy": (np.nansum(accuracy, axis=-1), classes),
+        "pixel_accuracy": (right.sum(axis=-1), total),
+        "frequency_weighted_iou": (np.nansum(iou * truth, axis=-1), total),
+    }
+    means = {
+        name: np.divide(of, over, out=np.full(total.shape, np.nan), where=over > 0) for name, (of, over) in sums.items()
+    }
+    return {"iou": iou, "accuracy": accuracy, "mean_iou": mean_iou(right, truth, predicted), **means}
+
+
 def class_counts(matrix: Matrix) -> Matrix:
     """(3, K) pixels of each class: rightly predicted, with it as ground truth, predicted where there is ground truth.
 

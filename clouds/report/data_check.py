@@ -1,27 +1,53 @@
 """What a look through data sets found, as tables and lines for a terminal. It reads no file."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from clouds.data.codings import shown_id
 from clouds.data.labels import LabelMap
 from clouds.data.survey import Survey
-from clouds.report.tables import percent, terminal
+from clouds.report.printed import MARKDOWN, TERMINAL, folded
+from clouds.report.tables import markdown, percent
 
 # how many entries of a list are shown
 _SHOWN = 5
 
 
-def data_check(surveys: Sequence[Survey], label_map: LabelMap) -> str:
-    """A table of the data sets, a table of the classes' shares in them, and what is to be known or mended."""
+def data_check(surveys: Sequence[Survey], label_map: LabelMap, form: str = TERMINAL, width: int | None = None) -> str:
+    """A table of the data sets, a table of the classes' shares in them, and what is to be known or mended.
+
+    As Markdown, or for a terminal of `width` characters.
+    """
     header = ["data set", "items", "looked at", "failed", "sizes", "labelled", "ids", "found"]
-    parts = [terminal(header, [_row(survey, label_map) for survey in surveys])]
+    parts = [_table(header, [_row(survey, label_map) for survey in surveys], form, width)]
     labelled = [survey for survey in surveys if survey.classes]
     if labelled:
         rows = [[one.name, *(_share(survey, one.id, label_map) for survey in labelled)] for one in label_map.classes]
-        shares = terminal(["class", *(survey.name for survey in labelled)], rows)
+        shares = _table(["class", *(survey.name for survey in labelled)], rows, form, width)
         parts.append(f"share of the labelled pixels in percent\n\n{shares}")
     lines = [line for survey in surveys for line in _lines(survey)]
     return "\n".join([*parts, *(["\n".join(lines) + "\n"] if lines else [])])
+
+
+def data_json(surveys: Sequence[Survey], label_map: LabelMap) -> dict[str, Any]:
+    """The same by data set, ready for JSON; pixels by class, `ignored` ones beside them."""
+    return {
+        survey.name: {
+            "items": survey.count,
+            "looked_at": survey.looked_at,
+            "failed": survey.failed,
+            "sound": survey.sound,
+            "labelled": survey.labelled,
+            "pixels": {one.name: int(survey.classes[one.id]) for one in label_map.classes},
+            "ignored": int(survey.classes[label_map.ignore]),
+            "found": list(_lines(survey)),
+        }
+        for survey in surveys
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], form: str, width: int | None) -> str:
+    return markdown(header, rows) if form == MARKDOWN else folded(header, rows, width)
 
 
 def _row(survey: Survey, label_map: LabelMap) -> list[str]:

@@ -16,9 +16,19 @@ from clouds.data.cityscapes import categories
 from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
 from clouds.errors import InputError
-from clouds.ops.bootstrap import MeanIouBootstrap
+from clouds.ops.bootstrap import ImageBootstrap, percentile_interval
 from clouds.ops.boundary import RATIO, boundary_counts, boundary_iou
-from clouds.ops.confusion import Matrix, cells_of, class_counts, confusion_matrix, matrix_from_cells, merged, scores
+from clouds.ops.confusion import (
+    FloatArray,
+    Matrix,
+    cells_of,
+    class_counts,
+    confusion_matrix,
+    matrix_from_cells,
+    merged,
+    scores,
+    scores_of_counts,
+)
 from clouds.report.tables import number, scores_json
 
 Row = dict[str, Any]
@@ -30,12 +40,12 @@ _LEVEL = 0.95
 
 
 class ScoringConfig(ConfigModel):
-    """What is counted beside the confusion matrix, and how sure its mean IoU is."""
+    """What is counted beside the confusion matrix, and how sure the scores are."""
 
     boundary_ratio: Annotated[float, Field(gt=0, lt=1)] | None = RATIO
     """Width of the regions of boundary IoU as a share of the image's diagonal; null: it is not counted."""
     resamples: Annotated[int, Field(ge=0)] = 1000
-    """How often images are drawn anew for the 95% interval of the mean IoU; 0: there is none."""
+    """How often images are drawn anew for the 95% interval of each score; 0: there is none."""
     seed: int = 0
     """From which they are drawn: the same draws for every model on a data set."""
 
@@ -60,20 +70,23 @@ def score(artifact: Artifact, shards: Sequence[str], label_map: LabelMap, config
     classes = label_map.num_classes
     images = sum("cells" in row for row in _rows(artifact, shards))
     matrix, edges = np.zeros((classes, classes + 1), np.int64), np.zeros((3, classes), np.int64)
-    bootstrap = MeanIouBootstrap(images, classes, config.resamples, config.seed)
+    counted_too = _Counted(label_map, boundaries=config.boundary_ratio is not None)
+    bootstrap = ImageBootstrap(images, counted_too.columns, config.resamples, config.seed)
     counted = (row for row in _rows(artifact, shards) if "cells" in row)
     for rows in _chunks(counted):
         matrices = [matrix_from_cells(row["cells"], classes) for row in rows]
+        edges_of = [_edges(row.get("boundary", ()), classes) for row in rows]
         matrix += sum(matrices)
-        edges += sum(_edges(row.get("boundary", ()), classes) for row in rows)
-        bootstrap.add(np.stack([class_counts(one) for one in matrices]))
+        edges += sum(edges_of)
+        bootstrap.add(np.stack([counted_too.of(*pair) for pair in zip(matrices, edges_of, strict=True)]))
     result = scores_json(matrix, label_map.names)
     if config.boundary_ratio is not None:
         result |= _boundary_json(edges, label_map.names, config.boundary_ratio)
     result |= _category_json(matrix, label_map)
     # one image drawn again and again is always itself
     if config.resamples and images > 1:
-        result["interval"] = _interval_json(bootstrap, config)
+        how = {"level": _LEVEL, "over": "images", "resamples": config.resamples, "seed": config.seed}
+        result["interval"] = {**counted_too.intervals(bootstrap.sums()), **how}
     return result
 
 
@@ -109,7 +122,49 @@ def _category_json(matrix: Matrix, label_map: LabelMap) -> dict[str, Any]:
     return {"mean_category_iou": number(found.mean_iou), "category_iou": by_category}
 
 
-def _interval_json(bootstrap: MeanIouBootstrap, config: ScoringConfig) -> dict[str, Any]:
-    low, high = bootstrap.interval(_LEVEL)
-    how = {"level": _LEVEL, "over": "images", "resamples": config.resamples, "seed": config.seed}
-    return {"mean_iou": [number(low), number(high)], **how}
+class _Counted:
+    """What an image is resampled with: counts of classes, and beside them those of boundaries and of categories."""
+
+    def __init__(self, label_map: LabelMap, *, boundaries: bool) -> None:
+        groups = categories(label_map)
+        self._names, self._boundaries = label_map.names, boundaries
+        self._groups = {} if groups is None else groups
+
+    @property
+    def columns(self) -> int:
+        return len(self._names) * (1 + self._boundaries) + len(self._groups)
+
+    def of(self, matrix: Matrix, edges: Matrix) -> Matrix:
+        """(3, columns) of one image."""
+        parts = [class_counts(matrix)]
+        if self._boundaries:
+            parts.append(edges)
+        if self._groups:
+            parts.append(class_counts(merged(matrix, list(self._groups.values()))))
+        return np.concatenate(parts, axis=1)
+
+    def intervals(self, sums_3BS: FloatArray) -> dict[str, Any]:
+        """Of every score, by the score's own key, from the counts of resamples."""
+        classes = len(self._names)
+        found = _intervals(scores_of_counts(*sums_3BS[..., :classes]), self._names)
+        rest_3BS = sums_3BS[..., classes:]
+        if self._boundaries:
+            found |= _iou_intervals("boundary", rest_3BS[..., :classes], self._names)
+            rest_3BS = rest_3BS[..., classes:]
+        if self._groups:
+            found |= _iou_intervals("category", rest_3BS, list(self._groups))
+        return found
+
+
+def _iou_intervals(what: str, sums_3BK: FloatArray, names: Sequence[str]) -> dict[str, Any]:
+    measured = scores_of_counts(*sums_3BK)
+    return _intervals({f"mean_{what}_iou": measured["mean_iou"], f"{what}_iou": measured["iou"]}, names)
+
+
+def _intervals(measured: Mapping[str, FloatArray], names: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, values in measured.items():
+        low_K, high_K = percentile_interval(values.reshape(len(values), -1), _LEVEL)
+        pairs = [[number(low), number(high)] for low, high in zip(low_K, high_K, strict=True)]
+        found[key] = dict(zip(names, pairs, strict=True)) if values.ndim > 1 else pairs[0]
+    return found

@@ -23,9 +23,15 @@ class ModelScores:
         value = self.results.get(dataset, {}).get("mean_iou")
         return None if value is None else float(value)
 
-    def interval(self, dataset: str) -> str:
-        """Between which percentages the mean IoU of 95% of resamples lies, such as ` [42.0, 44.3]`; "" if unknown."""
-        low, high = self.results.get(dataset, {}).get("interval", {}).get("mean_iou", (None, None))
+    def interval(self, dataset: str, *keys: str) -> str:
+        """Between which percentages a score of 95% of resamples lies, such as ` [42.0, 44.3]`; "" if unknown.
+
+        `keys` lead to the score, such as `iou` and a class; without any it is the mean IoU.
+        """
+        found: Any = self.results.get(dataset, {}).get("interval")
+        for key in keys or ("mean_iou",):
+            found = (found or {}).get(key)
+        low, high = found or (None, None)
         return "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
 
 
@@ -80,10 +86,13 @@ def models_table(
 def class_table(results: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> str:
     """Per-class IoU in percent as Markdown, a column per data set, and below it how the data sets were scored."""
     header = ["class", *results]
-    rows = [[name, *(percent(result["iou"][name]) for result in results.values())] for name in class_names]
     scored = ModelScores("", results)
+    rows = [
+        [one, *(percent(result["iou"][one]) + scored.interval(name, "iou", one) for name, result in results.items())]
+        for one in class_names
+    ]
     rows.append(["**mean IoU**", *(percent(scored.mean_iou(name)) + scored.interval(name) for name in results)])
-    rows += _more_rows(results)
+    rows += _more_rows(scored)
     notes = [
         *protocol_lines([results]),
         *(note for name, result in results.items() for note in _constant(name, result)),
@@ -122,8 +131,9 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _more_rows(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+def _more_rows(scored: ModelScores) -> list[list[str]]:
     """The other scores over all classes, and the categories', where any data set has them."""
+    results = scored.results
     keys = {
         "mean_boundary_iou": "mean boundary IoU",
         "mean_category_iou": "mean category IoU",
@@ -132,7 +142,7 @@ def _more_rows(results: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         "pixel_accuracy": "pixel accuracy",
     }
     rows = [
-        [f"**{label}**", *(percent(result.get(key)) for result in results.values())]
+        [f"**{label}**", *(percent(result.get(key)) + scored.interval(name, key) for name, result in results.items())]
         for key, label in keys.items()
         if any(key in result for result in results.values())
     ]

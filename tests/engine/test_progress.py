@@ -1,6 +1,18 @@
+import io
+import re
+
 import pytest
 
 from clouds.engine.progress import Progress
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
 
 
 def run_bar(shown: bool) -> None:
@@ -40,5 +52,18 @@ def test_without_a_terminal_there_are_few_lines(capsys: pytest.CaptureFixture[st
     progress = Progress("label", 10_000, 0, "image", shown=True)
     for _ in range(10_000):
         progress.advance()
+    progress.say("warning: here")
     progress.close()
-    assert capsys.readouterr().err.count("\r") <= 4
+    written = capsys.readouterr().err
+    assert "\r" not in written and "█" not in written
+    lines = written.splitlines()
+    assert 2 <= len(lines) <= 4 and lines[-2] == "warning: here"
+    # rate and time taken and left
+    assert re.fullmatch(r"label: 100% 10000/10000 \[\d\d:\d\d<\d\d:\d\d, .*image/s\]", lines[-1])
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    run_bar(shown=True)
+    assert "\r" in terminal.getvalue() and "image" in terminal.getvalue() and "█" in terminal.getvalue()

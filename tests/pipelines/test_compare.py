@@ -96,6 +96,16 @@ def test_models_and_data_sets_make_one_table(config: Callable[..., Path], clouds
         for name, result in scores_of(tmp_path / "run", model).items():
             low, high = result["interval"]["mean_iou"]
             assert 0 <= low <= high <= 1 and result["interval"]["resamples"] == 50
+            # every number has one, under its own key
+            for key, value in result.items():
+                if key in ("interval", "protocol", "pixels", "confusion", "most_frequent", "boundary_ratio"):
+                    continue
+                named = value if isinstance(value, dict) else {key: value}
+                intervals = result["interval"][key] if isinstance(value, dict) else {key: result["interval"][key]}
+                assert named.keys() == intervals.keys()
+                for one, score in named.items():
+                    low, high = intervals[one]
+                    assert (score is None) == (low is None) and (score is None or 0 <= low <= high <= 1)
             assert 0 <= result["mean_boundary_iou"] <= 1 and result["category_iou"].keys() >= {"flat", "sky"}
             assert result["protocol"]["images"] == {"fog": 5, "night": 3}[name]
     written = (tmp_path / "run" / "evaluate-one" / "scores.md").read_text()
