@@ -37,19 +37,35 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 class Source:
     """A data set with how often it is drawn from, relative to the others, and how its images are augmented.
 
-    `rare_classes`: how its images are drawn by their classes; None: each once in every round.
+    `rare_classes`: how its images are drawn by their classes; None: each once in every round. `dice`: a factor on the
+    dice loss of its images.
     """
 
     dataset: Dataset
     weight: float
     augment: AugmentConfig
     rare_classes: RareClassConfig | None = None
+    dice: float = 1.0
+
+
+@dataclass(frozen=True)
+class ForTeacher:
+    """What a teacher needs of an image without labels.
+
+    `image_HWC`: its clean view, uint8; None where the student sees the same one. `open_HW`: bool, the pixels that the
+    teacher labels. `mirrored`: whether the view is the whole image mirrored, or as it is; None for a part of it.
+    """
+
+    image_HWC: NDArray[np.uint8] | None
+    open_HW: NDArray[np.bool_]
+    mirrored: bool | None
 
 
 @dataclass(frozen=True)
 class Drawn:
     """One augmented image: uint8 (H, W, 3), uint8 (H, W); `number` is its draw, `skipped` the items passed over.
 
+    `source` is the position of its source. With `unlabelled` the labels are those of what was pasted onto the image.
     Arrays, not tensors: those would travel from a reading process through shared memory, which containers ration.
     """
 
@@ -57,15 +73,18 @@ class Drawn:
     image_HWC: NDArray[np.uint8]
     labels_HW: NDArray[np.uint8]
     skipped: tuple[str, ...]
+    source: int = 0
+    unlabelled: ForTeacher | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one forward pass: uint8 (B, 3, H, W), uint8 (B, H, W), with their draws."""
+    """Images of one forward pass: uint8 (B, 3, H, W), uint8 (B, H, W), with their draws and what these came from."""
 
     numbers: tuple[int, ...]
     images_BCHW: Tensor
     labels_BHW: Tensor
+    sources: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ class Draws(TorchDataset[Drawn | CloudsError]):
                 skipped.append(f"{source.dataset.name}/{source.dataset.ids[wanted.index]}: {error.message}")
                 continue
             image_HWC, labels_HW = self._cropped(image_HWC, labels_HW, source.augment, rng, wanted)
-            return Drawn(number, photometric(image_HWC, rng, source.augment), labels_HW, tuple(skipped))
+            return Drawn(number, photometric(image_HWC, rng, source.augment), labels_HW, tuple(skipped), chosen)
         raise CloudsError(
             f"data set {source.dataset.name!r}: {len(skipped)} images in a row cannot be used; the last: {skipped[-1]}",
             "mend the files and run the same command",
@@ -228,4 +247,5 @@ def _stack(drawn: Sequence[Drawn]) -> Batch:
         tuple(one.number for one in drawn),
         torch.from_numpy(np.stack([one.image_HWC.transpose(2, 0, 1) for one in drawn])),
         torch.from_numpy(np.stack([one.labels_HW for one in drawn])),
+        tuple(one.source for one in drawn),
     )
