@@ -60,9 +60,14 @@ class CountedTargets:
         return PointTargets(targets.grid_BN2, targets.valid_BN * relative_BN, positive_BTN)
 
 
-def trust_at(points_BN2: Tensor, weights_BHW: Tensor, targets: PointTargets) -> Trust:
-    """The trust at points (x, y) in pixels, as `read_points` read their labels, from float weights in [0, 1]."""
-    points_BN = read_shares(points_BN2, weights_BHW.float()).to(targets.valid_BN.device)
+def trust_at(points_BN2: Tensor, weights_BHW: Tensor, labelled_BHW: Tensor, targets: PointTargets) -> Trust:
+    """The trust at points (x, y) in pixels, as `read_points` read their labels, from float weights in [0, 1].
+
+    A point has the mean over its pixels that are labelled, of which it has some.
+    """
+    known_BHW = labelled_BHW.float()
+    shares_BN = read_shares(points_BN2, known_BHW).clamp(min=_LEAST)
+    points_BN = (read_shares(points_BN2, weights_BHW.float() * known_BHW) / shares_BN).to(targets.valid_BN.device)
     images_B = _mean(points_BN, targets.valid_BN)
     masks_BT = torch.where(
         targets.positive_BTN.sum(-1) > 0, _mean(points_BN[:, None], targets.positive_BTN), images_B[:, None]

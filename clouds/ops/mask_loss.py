@@ -121,7 +121,11 @@ def mask_loss(
             ignore=settings.ignore,
             covered=_covered(mask_logits[-1], settings),
         )
-        trust = None if weights_BHW is None else trust_at(points_BN2, weights_BHW.cpu()[kept], targets)
+        trust = (
+            None
+            if weights_BHW is None
+            else trust_at(points_BN2, weights_BHW.cpu()[kept], labels_BHW[kept] != settings.ignore, targets)
+        )
         dice_K = None if dice_B is None else dice_B[kept].to(device)
         counted = CountedTargets(targets, trust, dice_K)
         sums = _layer_sums(zip(class_logits, mask_logits, strict=True), kept, classes_BT, counted, settings)
