@@ -19,9 +19,7 @@ def labels(seed: int, classes: int, ignored: float = 0.2) -> NDArray[np.uint8]:
 
 
 @settings(deadline=None)
-@given(
-    seed=st.integers(0, 10**6), classes=st.integers(1, 20), share=st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.75, 1.0])
-)
+@given(seed=st.integers(0, 10**6), classes=st.integers(1, 20), share=st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.75, 1.0]))
 def test_whole_classes_are_pasted_in_the_number_asked_for(seed: int, classes: int, share: float) -> None:
     labels_HW = labels(seed, classes)
     pasted_HW = pasted_pixels(labels_HW, np.random.default_rng(seed), share)

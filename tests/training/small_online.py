@@ -46,7 +46,7 @@ def online_draws(seed: int = 5, augment: AugmentConfig = CROPPED, **values: Any)
 
 
 def sharpening(sam: Path, **values: Any) -> Sharpening:
-    rule = RefinementConfig(min_area=0.02, show_component=True)
+    rule = RefinementConfig(min_area=0.02, show_component=True, min_agreement=0.0)
     return Sharpening(SamConfig(weights=str(sam), **values), rule, HashCache(sam.parent / "hashes.json"))
 
 
