@@ -6,6 +6,7 @@ It holds a copy of what training changes and nothing else: the weights that are 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,9 @@ class Teacher:
         """Begins as the student is now. The student has to be on its device, and its frozen weights stay there."""
         own = trainable_state(student)
         tensors = [*student.named_parameters(), *student.named_buffers()]
-        shared = {id(tensor): tensor for name, tensor in tensors if name not in own}
+        shared: dict[int, Any] = {id(tensor): tensor for name, tensor in tensors if name not in own}
+        # the classes' names, and with them a text tower that is never trained
+        shared |= {id(one): one for one in (student.naming, student.texts)}
         self.model = deepcopy(student, shared).eval()
         for name, parameter in self.model.named_parameters():
             if name in own:
