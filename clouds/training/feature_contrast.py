@@ -50,7 +50,9 @@ class FeatureContrast:
             share_BN = self._at_size(learned_B1hw.float(), "bilinear")[:, 0].flatten(1)
             maps = [(output.fused_BChw, trust_BN * share_BN), (output.coarse_BChw, trust_BN * (1 - share_BN))]
         is_labelled = torch.tensor(labelled, device=device)
-        total = torch.zeros((), device=device)
+        # zeros whose gradient reaches all that gave the maps, which data parallel training waits for
+        given = [output.fused_BChw, output.coarse_BChw, *([] if learned_B1hw is None else [learned_B1hw])]
+        total = torch.stack([one[:0].float().sum() for one in given]).sum()
         for factor, rows in ((config.source_weight, is_labelled), (config.target_weight, ~is_labelled)):
             for map_BChw, weights_BN in maps:
                 features_BCN = self._at_size(map_BChw.float(), "bilinear").flatten(2)
