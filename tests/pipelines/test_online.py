@@ -11,10 +11,19 @@ from PIL import Image
 from safetensors.torch import load_file
 from small_run import online_config, small_config, write_config
 
+from clouds.config import validate
 from clouds.engine.artifact import Artifact
+from clouds.engine.runtime import Runtime
+from clouds.engine.settings import RuntimeConfig
 from clouds.models.segmenter_files import load_segmenter
+from pipelines.full import Config, build
 
 Clouds = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime(RuntimeConfig(device="cpu"))
 
 
 @pytest.fixture
@@ -94,6 +103,20 @@ def test_photographs_alone_need_neither_a_generator_nor_a_sam(
     shutil.copy(tmp_path / "bare" / "photos" / "0.png", tmp_path / "bare" / "photos" / "9.png")
     line = next(line for line in clouds("plan", config)[1].splitlines() if line.startswith("selftrain-1"))
     assert "up to date" not in line
+
+
+@pytest.mark.parametrize("make", [small_config, online_config])
+def test_the_dice_factor_is_for_guessed_labels_only(
+    models: Path, copy_of_finished: Path, runtime: Runtime, make: Callable[..., dict[str, Any]]
+) -> None:
+    tree = make(models, copy_of_finished)
+    tree["selftrain"]["generated_dice"] = 0.25
+    [stage] = [stage for stage in build(validate(Config, tree, "small")) if stage.name == "selftrain-1"]
+    worker: Any = stage.prepare(runtime)
+    sources = [*worker.sources, *(worker.online.sources if worker.online else ())]
+    assert {source.dataset.name: source.dice for source in sources} == {
+        "source": 1.0, "repainted": 1.0, "generated": 0.25
+    }  # fmt: skip
 
 
 NOTHING = {"unlabelled": {}, "refine_every": None}
