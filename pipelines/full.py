@@ -1,6 +1,6 @@
 """The whole method: learn from the source, repaint it, generate, then label, refine and self-train in rounds.
 
-Each model is scored.
+Or online, where a teacher labels within the self-training. Each model is scored.
 """
 
 from typing import Annotated, Any, Literal

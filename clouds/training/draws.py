@@ -220,8 +220,13 @@ def load_steps(
 
 def split(drawn: Sequence[Drawn], images_at_once: int | None) -> list[Batch]:
     """The draws of a step as batches for one forward pass each; images must agree in size."""
+    return [batch_of(part) for part in chunks(drawn, images_at_once)]
+
+
+def chunks(drawn: Sequence[Drawn], images_at_once: int | None) -> list[Sequence[Drawn]]:
+    """The draws of a step in the shares of one forward pass each."""
     size = images_at_once or len(drawn)
-    return [_stack(drawn[start : start + size]) for start in range(0, len(drawn), size)]
+    return [drawn[start : start + size] for start in range(0, len(drawn), size)]
 
 
 def _check(source: Source) -> None:
@@ -238,7 +243,8 @@ def _or_raise(drawn: T | CloudsError) -> T:
     return drawn
 
 
-def _stack(drawn: Sequence[Drawn]) -> Batch:
+def batch_of(drawn: Sequence[Drawn]) -> Batch:
+    """Draws whose images agree in size, as one batch; raises `CloudsError` where they do not."""
     sizes = {one.labels_HW.shape for one in drawn}
     if len(sizes) > 1:
         shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))

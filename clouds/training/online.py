@@ -6,7 +6,7 @@ they are trusted, over the others. It knows no file and no checkpoint.
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from clouds.engine.seeding import item_seed
 from clouds.models.heads import MaskOutput
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import load_trainable_state, trainable_state
-from clouds.ops.label_trust import label_weights
-from clouds.training.draws import Batch, Drawn, ForTeacher, Source, split
+from clouds.training.draws import Drawn, Source, chunks
 from clouds.training.feature_contrast import FeatureContrast
+from clouds.training.lessons import Lesson, Lessons
 from clouds.training.loop import Step, TrainingPlace, run_training
-from clouds.training.online_settings import OnlineConfig
+from clouds.training.online_settings import ContrastConfig, OnlineConfig
 from clouds.training.rare_classes import RareClasses
 from clouds.training.segmentation import MaskLosses, groups_of, validation_of
 from clouds.training.settings import TrainingConfig
-from clouds.training.sharpening import LabelRefiner, Sharpening, TeacherLabel
+from clouds.training.sharpening import Sharpening
 from clouds.training.teacher import Teacher
 from clouds.training.unlabelled import OnlineDraws
 
@@ -60,44 +60,24 @@ class Student(nn.Module):
         return {f"{_WEIGHER}{name}": tensor for name, tensor in own.items()}
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """A batch with all its labels, how far they are trusted, and the features of a frozen backbone, if it was asked.
-
-    `trusted` and `open` are the sum of trust over the pixels that the teacher was asked about, and their number.
-    """
-
-    batch: Batch
-    weights_BHW: Tensor | None = None
-    features: list[Tensor] | None = None
-    trusted: float = 0.0
-    open: int = 0
-
-
 class OnlineLearner:
-    """A student that learns from draws, some of which its teacher labels; see `clouds.training.loop.Learner`.
-
-    Where the teacher sees what the student sees, and the backbone is frozen, that backbone sees it once for both; the
-    features are kept from the teacher's labels to the student's pass.
-    """
+    """A student that learns from draws, some of which its teacher labels; see `clouds.training.loop.Learner`."""
 
     def __init__(
         self,
         student: Student,
-        teacher: Teacher,
+        lessons: Lessons,
         draws: OnlineDraws,
         config: TrainingConfig,
-        online: OnlineConfig,
+        contrast: ContrastConfig | None = None,
         *,
         backbone_lr_multiplier: float,
-        refiner: LabelRefiner | None = None,
     ) -> None:
         self.model, self.draws, self.config = student, draws, config
-        self._segmenter, self._teacher, self._online, self._refiner = student.segmenter, teacher, online, refiner
+        self._segmenter, self._lessons = student.segmenter, lessons
         self._backbone_lr_multiplier = backbone_lr_multiplier
         self._mask_losses = MaskLosses.of(student.segmenter, draws, config)
-        self._contrast = None if online.contrast is None else FeatureContrast(online.contrast, draws.ignore)
-        self._fixed = not any(parameter.requires_grad for _, parameter in student.segmenter.backbone.named_parameters())
+        self._contrast = None if contrast is None else FeatureContrast(contrast, draws.ignore)
         student.segmenter.backbone.checkpoint_activations(config.checkpoint_activations)
 
     @property
@@ -127,7 +107,7 @@ class OnlineLearner:
         if self.config.frozen_steps:
             self._segmenter.hold_backbone(step.number < self.config.frozen_steps)
         # 1. all labels first: the totals of the loss count them
-        lessons = [self._taught(part, step) for part in self._parts(drawn)]
+        lessons = [self._lessons.of(part, step) for part in chunks(drawn, self.config.images_at_once)]
         totals = self._mask_losses.totals([lesson.batch for lesson in lessons], step)
         opened = torch.tensor([sum(lesson.open for lesson in lessons)], device=step.accelerator.device)
         asked = max(int(step.accelerator.reduce(opened, "sum")), 1)
@@ -151,97 +131,7 @@ class OnlineLearner:
         if self.model.weigher is not None:
             self.model.weigher.load_state_dict({name.removeprefix(_WEIGHER): own[name] for name in own})
 
-    def _parts(self, drawn: Sequence[Drawn]) -> list[tuple[Batch, Sequence[Drawn]]]:
-        batches, start, parts = split(drawn, self.config.images_at_once), 0, []
-        for batch in batches:
-            parts.append((batch, drawn[start : start + len(batch.numbers)]))
-            start += len(batch.numbers)
-        return parts
-
-    def _taught(self, part: tuple[Batch, Sequence[Drawn]], step: Step) -> _Lesson:
-        """A batch whose unlabelled images the teacher has labelled."""
-        batch, drawn = part
-        asked = {place: one.unlabelled for place, one in enumerate(drawn) if one.unlabelled is not None}
-        if not asked:
-            return _Lesson(batch)
-        views = [batch.images_BCHW[place] if one.image_HWC is None else _channels_first(one.image_HWC)
-                 for place, one in asked.items()]  # fmt: skip
-        views_BCHW, features = torch.stack(views), None
-        if self._fixed and all(one.image_HWC is None for one in asked.values()):
-            with torch.no_grad(), step.accelerator.autocast():
-                features = self._segmenter.features(batch.images_BCHW.to(step.accelerator.device))
-        threshold = 0.0 if self._online.weighting == "image" else self._online.threshold
-        labels_BHW, confidence_BHW = self._teacher.label(
-            views_BCHW.to(step.accelerator.device),
-            None if features is None else [feature[list(asked)] for feature in features],
-            step.accelerator.autocast(),
-            threshold,
-            self.draws.ignore,
-        )
-        return self._lesson(batch, asked, views_BCHW, (labels_BHW, confidence_BHW), features, step)
-
-    def _lesson(
-        self,
-        batch: Batch,
-        asked: Mapping[int, ForTeacher],
-        views_BCHW: Tensor,
-        said: tuple[Tensor, Tensor],
-        features: list[Tensor] | None,
-        step: Step,
-    ) -> _Lesson:
-        """The batch with what the teacher said of the images it was asked about, where their pixels are open."""
-        ignore, (labels_BHW, confidence_BHW) = self.draws.ignore, said
-        places = list(asked)
-        open_BHW = torch.stack([torch.from_numpy(one.open_HW) for one in asked.values()])
-        known_BHW = batch.labels_BHW[places]
-        inside_BHW = open_BHW | (known_BHW != ignore)
-        labels_BHW = labels_BHW.masked_fill(~inside_BHW, ignore)
-        if self._refiner is not None and self._due(step):
-            numbers = [batch.numbers[place] for place in places]
-            labels_BHW = self._refined(views_BCHW, labels_BHW, confidence_BHW, asked, numbers, step)
-        trust_BHW = label_weights(confidence_BHW, inside_BHW, self._online.threshold, self._online.weighting)
-        labels_all_BHW = batch.labels_BHW.clone()
-        labels_all_BHW[places] = torch.where(open_BHW, labels_BHW, known_BHW)
-        weights_BHW = None
-        if trust_BHW is not None:
-            weights_BHW = torch.ones(labels_all_BHW.shape)
-            weights_BHW[places] = torch.where(open_BHW, trust_BHW, 1.0)
-        counted_BHW = open_BHW & (labels_BHW != ignore)
-        trusted = counted_BHW.sum() if trust_BHW is None else trust_BHW[counted_BHW].sum()
-        return _Lesson(
-            replace(batch, labels_BHW=labels_all_BHW), weights_BHW, features, float(trusted), int(open_BHW.sum())
-        )
-
-    def _due(self, step: Step) -> bool:
-        return self._online.refine_every is not None and step.number % self._online.refine_every == 0
-
-    def _refined(
-        self,
-        views_BCHW: Tensor,
-        labels_BHW: Tensor,
-        confidence_BHW: Tensor,
-        asked: Mapping[int, ForTeacher],
-        numbers: Sequence[int],
-        step: Step,
-    ) -> Tensor:
-        taught = [
-            TeacherLabel(
-                image_HWC=view_CHW.permute(1, 2, 0).contiguous().numpy(),
-                labels_HW=labels_HW.numpy(),
-                confidence_HW=confidence_HW.numpy(),
-                mirrored=one.mirrored,
-                seed=item_seed(step.seed, "refine", number),
-            )
-            for view_CHW, labels_HW, confidence_HW, one, number in zip(
-                views_BCHW, labels_BHW, confidence_BHW, asked.values(), numbers, strict=True
-            )
-        ]
-        assert self._refiner is not None
-        with step.accelerator.autocast():
-            refined = self._refiner(taught, self.draws.ignore)
-        return torch.stack([torch.from_numpy(labels_HW) for labels_HW in refined])
-
-    def _pass(self, lesson: _Lesson, totals: tuple[float, float], step: Step, *, last: bool) -> dict[str, Tensor]:
+    def _pass(self, lesson: Lesson, totals: tuple[float, float], step: Step, *, last: bool) -> dict[str, Tensor]:
         """Add one forward pass's gradients; its share of the batch's losses, detached."""
         accelerator, batch = step.accelerator, lesson.batch
         self._segmenter.backbone.seed_items([item_seed(step.seed, "drop path", number) for number in batch.numbers])
@@ -298,19 +188,13 @@ def train_online(
         refiner = online.sharpening.build(place.runtime, run_folder or place.folder)
     # there before the teacher is made, which shares the frozen weights where they lie
     model.to(place.runtime.device)
-    teacher = Teacher(model, online.config.teacher)
-    contrast = online.config.contrast
+    teacher, contrast = Teacher(model, online.config.teacher), online.config.contrast
     learner = OnlineLearner(
         Student(model, weighs=contrast is not None and contrast.learned),
-        teacher,
+        Lessons(model, teacher, online.config, ignore, refiner),
         draws,
         config,
-        online.config,
+        contrast,
         backbone_lr_multiplier=backbone_lr_multiplier,
-        refiner=refiner,
     )
     return run_training(learner, config, place, validation_of(model, ignore, config, place, validated), teacher)
-
-
-def _channels_first(image_HWC: Any) -> Tensor:
-    return torch.from_numpy(image_HWC.transpose(2, 0, 1).copy())
