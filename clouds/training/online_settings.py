@@ -1,6 +1,6 @@
 """The config of self-training within a training. It imports no tensor library, so a plan reads it fast.
 
-The defaults are our own; `configs/clouds_online.yaml` and `configs/cluda.yaml` have the published numbers.
+The defaults are our own; `configs/clouds_gta5_online.yaml` and `configs/cluda.yaml` have the published numbers.
 """
 
 from typing import Annotated, Literal
