@@ -1,6 +1,6 @@
 """The whole method: learn from the source, repaint it, generate, then label, refine, filter and self-train in rounds.
 
-Each model is scored.
+Or online, where a teacher labels within the self-training. Each model is scored.
 """
 
 from typing import Annotated, Any, Literal
@@ -29,21 +29,22 @@ class Config(RunConfig):
     pipeline: Literal["full"] = "full"
     """The assembly, a file in `pipelines`."""
     rounds: Annotated[int, Field(ge=0)] = 1
-    """How often label, refine and selftrain follow each other; with 0 nothing is generated."""
+    """How often label, refine and selftrain follow each other; with 0 nothing is generated. Where `selftrain` is
+    `online`, it labels and refines itself."""
     data: DataTable
     """Classes and data sets."""
     train: TrainConfig
     """Learning from the source."""
-    generate: GenerateConfig
-    """Inventing images."""
+    generate: GenerateConfig | None = None
+    """Inventing images. Null: online self-training learns from photographs alone, or nothing is done in rounds."""
     repaint: RepaintConfig | None = None
     """Painting labelled source images anew; what is not said here is as in `generate`. Null: it is not done."""
     adapt: AdaptConfig | None = None
     """Learning from source and repainted images before anything is labelled. Null: the rounds begin at once."""
     label: LabelConfig = LabelConfig()
     """Labelling them with the segmenter of the round before."""
-    refine: RefineConfig
-    """Sharpening the labels."""
+    refine: RefineConfig | None = None
+    """Sharpening the labels. Null: not done, which leaves online self-training."""
     filter: FilterConfig | None = None
     """Leaving out of them what is not to be trusted. Null: all is learned from."""
     selftrain: SelftrainConfig
@@ -92,6 +93,31 @@ class Config(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _rounds_have_what_they_need(self) -> "Config":
+        online = self.selftrain.online
+        if not self.rounds:
+            return self
+        if online is None:
+            for name in ("generate", "refine"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name!r} is missing: rounds need it; only `selftrain.online` can do without")
+        elif self.generate is None and not any(online.unlabelled.values()):
+            raise ValueError(
+                "`selftrain.online` has nothing unlabelled to learn from: give `generate`, or name data sets in "
+                "`selftrain.online.unlabelled`, with weights above 0"
+            )
+        elif self.filter is not None:
+            raise ValueError(
+                "`filter` judges the labels of a round, and `selftrain.online` labels as it learns: set one of them to "
+                "null; online, `threshold` and `weighting` say what is trusted"
+            )
+        elif online.refine_every is not None and self.refine is None:
+            raise ValueError(
+                "`selftrain.online.refine_every` asks for a SAM, and there is none: give `refine`, or set it to null"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sets_are_known(self) -> "Config":
         self.data.check_names(
             {
@@ -99,6 +125,7 @@ class Config(RunConfig):
                 "train.validation.data": self.train.validation_sets,
                 "selftrain.data": self.selftrain.data,
                 "selftrain.validation.data": self.selftrain.validation_sets,
+                "selftrain.online.unlabelled": self.selftrain.online.unlabelled if self.selftrain.online else (),
                 "adapt.data": self.adapt.data if self.adapt else (),
                 "adapt.validation.data": self.adapt.validation_sets if self.adapt else (),
                 "repaint.data": (self.repaint.data,) if self.repaint else (),
@@ -120,19 +147,36 @@ def build(config: Config) -> list[Stage]:
     if config.adapt is not None:
         model = parts.selftrain("adapt", config.adapt, model, repainted=repainted, kind="adapt")
         stages += parts.scored([model], config.evaluate)
+    return [*stages, *_rounds(config, parts, model, repainted)]
+
+
+def _rounds(config: Config, parts: Parts, model: Stage, repainted: Stage | None) -> list[Stage]:
+    """Images, then what is learned from them, round after round."""
     if not config.rounds:
-        return stages
-    generate = parts.generate("generate", config.generate)
-    stages.append(generate)
-    trusting = _Trusting(parts, config, generate)
-    stages += trusting.once
-    for number in range(1, config.rounds + 1):
-        label = parts.label(f"label-{number}", config.label, generate, model)
-        refine = parts.refine(f"refine-{number}", config.refine, generate, label, again=config.rounds > 1)
-        filtering = trusting.of_round(number, label, refine, model)
-        labels, name = (refine, *filtering)[-1], f"selftrain-{number}"
-        model = parts.selftrain(name, config.selftrain, model, labelled=(generate, labels), repainted=repainted)
-        stages += [label, refine, *filtering, *parts.scored([model], config.evaluate)]
+        return []
+    generate = None if config.generate is None else parts.generate("generate", config.generate)
+    stages = [] if generate is None else [generate]
+    if config.selftrain.online is not None:
+        for number in range(1, config.rounds + 1):
+            model = parts.selftrain_online(
+                f"selftrain-{number}",
+                config.selftrain,
+                model,
+                images=generate,
+                repainted=repainted,
+                refine=config.refine,
+            )
+            stages += parts.scored([model], config.evaluate)
+    elif generate is not None and config.refine is not None:
+        trusting = _Trusting(parts, config, generate)
+        stages += trusting.once
+        for number in range(1, config.rounds + 1):
+            label = parts.label(f"label-{number}", config.label, generate, model)
+            refine = parts.refine(f"refine-{number}", config.refine, generate, label, again=config.rounds > 1)
+            filtering = trusting.of_round(number, label, refine, model)
+            labels, name = (refine, *filtering)[-1], f"selftrain-{number}"
+            model = parts.selftrain(name, config.selftrain, model, labelled=(generate, labels), repainted=repainted)
+            stages += [label, refine, *filtering, *parts.scored([model], config.evaluate)]
     return stages
 
 

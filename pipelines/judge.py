@@ -133,7 +133,7 @@ class LabelLoss:
 
     def load(self, runtime: "Runtime") -> Measuring:
         from clouds.models.inference import predict_scores
-        from clouds.ops.label_trust import count_classes, label_loss
+        from clouds.ops.label_evidence import count_classes, label_loss
 
         segmenter, autocast = _segmenter(self.teacher, self.label_map, runtime), runtime.accelerator.autocast
         labels_of, ignore = self.items.artifact, self.label_map.ignore
@@ -188,7 +188,7 @@ class ViewAgreement:
 
     def load(self, runtime: "Runtime") -> Measuring:
         from clouds.models.views import labels_of_views, views_of
-        from clouds.ops.label_trust import votes
+        from clouds.ops.label_evidence import votes
 
         segmenter, autocast = _segmenter(self.teacher, self.label_map, runtime), runtime.accelerator.autocast
         views, ignore = views_of(self.config.views), self.label_map.ignore

@@ -1,11 +1,12 @@
 """Makes the stages of one run from their configs: what they share (folder, seed, classes, precision) is said once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clouds.data.labels import LabelMap
+from clouds.data.samples import Dataset
 from clouds.data.submission import PredictionFiles
 from clouds.data.table import DataTable
 from clouds.engine.artifact import Artifact
@@ -17,6 +18,7 @@ from clouds.models.judge_config import AgreementConfig, ClipConfig, LossConfig
 from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_config import BackboneConfig
 from clouds.models.weights import HashCache, user_hash_cache
+from clouds.training.sharpening import Sharpening
 from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, ScoredModel
 from pipelines.filter import Filter, FilterConfig, Judges
 from pipelines.generate import Generate
@@ -24,7 +26,7 @@ from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
 from pipelines.label import Detectron2Teacher, Label, LabelConfig
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
-from pipelines.selftrain import AdaptConfig, Selftrain
+from pipelines.selftrain import AdaptConfig, Selftrain, SelftrainConfig
 from pipelines.train import Train, TrainConfig
 
 
@@ -123,6 +125,41 @@ class Parts:
     ) -> Stage:
         """`labelled`: the stage that made images, and the one that labelled them."""
         images, labels = labelled or (None, None)
+        return self._selftrain(name, config, start, images=images, labels=labels, repainted=repainted, kind=kind)
+
+    def selftrain_online(
+        self,
+        name: str,
+        config: SelftrainConfig,
+        start: Stage,
+        *,
+        images: Stage | None = None,
+        repainted: Stage | None = None,
+        refine: RefineConfig | None = None,
+    ) -> Stage:
+        """`images`: the stage that made images, which a teacher labels; `refine`: who refines these labels, and how."""
+        assert config.online is not None
+        sharpening = None
+        if config.online.refine_every is not None and refine is not None:
+            sharpening = Sharpening(refine.sam, refine.rule, self.hashes)
+        unlabelled = self.data.open_all(config.online.unlabelled, unlabelled=True)
+        return self._selftrain(
+            name, config, start, images=images, repainted=repainted, unlabelled=unlabelled, sharpening=sharpening
+        )
+
+    def _selftrain(
+        self,
+        name: str,
+        config: AdaptConfig,
+        start: Stage,
+        *,
+        images: Stage | None = None,
+        labels: Stage | None = None,
+        repainted: Stage | None = None,
+        unlabelled: Mapping[str, Dataset] | None = None,
+        sharpening: Sharpening | None = None,
+        kind: str = "selftrain",
+    ) -> Stage:
         return Selftrain(
             self.artifact(name),
             config,
@@ -136,6 +173,8 @@ class Parts:
             max_failures=self.run.max_failures,
             precision=self._precision,
             validated=self.data.open_all(config.validation_sets),
+            unlabelled=unlabelled or {},
+            sharpening=sharpening,
             kind=kind,
         )
 

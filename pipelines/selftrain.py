@@ -1,13 +1,14 @@
 """The stages `adapt` and `selftrain`: the segmenter goes on learning, from the source and from what was painted.
 
-`adapt` has the source painted anew, whose labels are true; `selftrain` besides what the segmenter and SAM labelled.
+`adapt` has the source painted anew, whose labels are true; `selftrain` besides what the segmenter and SAM labelled, or
+images without labels, which a teacher labels as the training goes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clouds.data.labels import LabelMap
 from clouds.data.paired import PairedFiles
@@ -17,10 +18,13 @@ from clouds.engine.artifact import Artifact
 from clouds.engine.shard import Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.training.inputs import validation_identity, validation_stamp
-from clouds.training.settings import TrainingConfig, Weights
+from clouds.training.online_settings import OnlineConfig
+from clouds.training.settings import Factor, TrainingConfig, Weights
+from clouds.training.sharpening import Sharpening
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
+    from clouds.training.online import Online
 
 
 class AdaptConfig(TrainingConfig):
@@ -40,7 +44,17 @@ class SelftrainConfig(AdaptConfig):
     generated_weight: Annotated[float, Field(gt=0)] = 1.0
     """How often the generated set is drawn from, on the same scale."""
     generated_augment: AugmentConfig | None = None
-    """What is done to a generated image; null: the same as to a source image."""
+    """What is done to a generated image, or another without labels; null: the same as to a source image."""
+    generated_dice: Factor = 1.0
+    """Factor on the dice loss of images whose labels are guessed; 0 turns it off for them."""
+    online: OnlineConfig | None = None
+    """A teacher labels images as the student learns from them; null: their labels were made before, in rounds."""
+
+    @model_validator(mode="after")
+    def _contrast_has_the_batch(self) -> "SelftrainConfig":
+        if self.online is not None and self.online.contrast is not None and self.images_at_once is not None:
+            raise ValueError("`online.contrast` compares all pixels of a step: set `images_at_once` to null")
+        return self
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -61,6 +75,10 @@ class Selftrain:
     precision: str
 
     validated: Mapping[str, Dataset] = field(default_factory=dict)
+    unlabelled: Mapping[str, Dataset] = field(default_factory=dict)
+    """Photographs that an online teacher labels."""
+    sharpening: Sharpening | None = None
+    """Who refines its labels."""
     kind: str = "selftrain"
     version: ClassVar[int] = 1
     unit: ClassVar[str] = "step"
@@ -75,21 +93,30 @@ class Selftrain:
         return tuple(stage for stage in (self.start, self.images, self.labels, self.repainted) if stage is not None)
 
     def identity(self) -> Mapping[str, Any]:
+        online: dict[str, Any] = {}
+        if self.unlabelled:
+            online["unlabelled"] = {name: dataset.identity() for name, dataset in self.unlabelled.items()}
+        if self.sharpening is not None:
+            online["refine"] = self.sharpening.identity()
         return {
             "seed": self.seed,
             "classes": self.label_map.describe(),
             "precision": self.precision,
             "data": {name: dataset.identity() for name, dataset in self.datasets.items()},
+            **online,
             **validation_identity(self.config.validation, self.validated),
         }
 
     def fetch(self) -> None:
-        """Nothing: its weights are made by another stage."""
+        """Those of the SAM, if there is one: the segmenter's are made by another stage."""
+        if self.sharpening is not None:
+            self.sharpening.fetch()
 
     def shards(self) -> Iterable[Shard]:
         upstream = [stage.artifact.stamp() for stage in self.needs]
         chosen_by = validation_stamp(self.config.validation, self.validated)
-        yield Shard("model", self.config.steps, digest([*data_stamp(self.datasets), *upstream, *chosen_by]))
+        learned = {**self.datasets, **{f"unlabelled {name}": dataset for name, dataset in self.unlabelled.items()}}
+        yield Shard("model", self.config.steps, digest([*data_stamp(learned), *upstream, *chosen_by]))
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.segmenter_files import load_segmenter
@@ -106,8 +133,8 @@ class Selftrain:
             sources.append(Source(self._repainted(self.repainted), config.repainted_weight, config.augment))
         if self.labels is not None and isinstance(config, SelftrainConfig):
             augment = config.generated_augment or config.augment
-            times = self._times(self.labels)
-            sources.append(Source(self._generated(self.labels), config.generated_weight, augment, times=times))
+            source = Source(self._generated(self.labels), config.generated_weight, augment)
+            sources.append(replace(source, times=self._times(self.labels), dice=config.generated_dice))
         return TrainingWorker(
             stage=self.name,
             run_folder=self.artifact.folder.parent,
@@ -122,10 +149,38 @@ class Selftrain:
             run_seed=self.seed,
             max_failures=self.max_failures,
             runtime=runtime,
+            online=self._online(),
         )
 
     def finish(self) -> None:
         """Nothing: the model's folder describes itself."""
+
+    def _online(self) -> "Online | None":
+        """The images without labels, each set as often drawn from as the config says."""
+        from clouds.training.draws import Source
+        from clouds.training.online import Online
+
+        config = self.config
+        if not isinstance(config, SelftrainConfig) or config.online is None:
+            return None
+        sets = [(dataset, config.online.unlabelled[name]) for name, dataset in self.unlabelled.items()]
+        if self.images is not None:
+            sets.append((self._bare(self.images), config.generated_weight))
+        augment = config.generated_augment or config.augment
+        sources = [Source(dataset, weight, augment, dice=config.generated_dice) for dataset, weight in sets]
+        return Online(config=config.online, sources=sources, sharpening=self.sharpening)
+
+    def _bare(self, stage: Stage) -> Dataset:
+        """The generated images without labels, in the order of the artifact."""
+        artifact = stage.artifact
+        rows = [(artifact.shard_folder(shard), row) for shard in artifact.shard_ids() for row in artifact.rows(shard)]
+        return PairedFiles(
+            name="generated",
+            ids=[row["id"] for _, row in rows],
+            images_at=[str(folder / row["file_name"]) for folder, row in rows],
+            labels_at=None,
+            lookup=self.label_map.own_lookup(),
+        )
 
     def _repainted(self, stage: Stage) -> Dataset:
         """The repainted images with the labels of what they were, in the order of the artifact."""

@@ -33,7 +33,10 @@ def config(name: str) -> Any:
     return validate(assembly.Config, tree, str(path))
 
 
-@pytest.mark.parametrize("name", sorted(CLOUDS | {"vltseg_gta5", "vltseg_cityscapes", "dinov2_lora_gta5", "own_data"}))
+OTHERS = {"clouds_gta5_online", "cluda", "vltseg_gta5", "vltseg_cityscapes", "dinov2_lora_gta5", "own_data"}
+
+
+@pytest.mark.parametrize("name", sorted(CLOUDS | OTHERS))
 def test_it_is_valid_and_named_as_its_file(name: str) -> None:
     assert config(name).name == name
 
@@ -75,6 +78,41 @@ def test_clouds_states_the_published_numbers(source: str, backbone: str) -> None
     assert rule.min_area == 5000 / 768**2
     assert found.evaluate.short_edge == 1024
     assert set(found.train.data) & set(found.evaluate.data) == set()
+
+
+def test_clouds_online_states_the_published_numbers() -> None:
+    found, in_rounds = config("clouds_gta5_online"), config("clouds_gta5")
+    online = found.selftrain.online
+    assert (online.teacher.decay, online.teacher.every, online.teacher.warm_start) == (0.999, 100, False)
+    assert (online.threshold, online.weighting, online.refine_every) == (0.0, "ignore", 1)
+    assert online.mix is None and online.contrast is None
+    # a generated image is only mirrored, so that its encoding by the SAM is kept; the student's colours change
+    augment = found.selftrain.generated_augment
+    assert (augment.crop, augment.scale, augment.flip) == ((768, 768), (1.0, 1.0), 0.5)
+    assert augment.jitter is not None and augment.blur is None
+    rest = {"selftrain": found.selftrain.model_copy(update={"online": None}), "name": in_rounds.name}
+    assert found.model_copy(update=rest) == in_rounds
+
+
+def test_cluda_states_the_published_numbers() -> None:
+    found = config("cluda")
+    training, online = found.selftrain, found.selftrain.online
+    assert (online.teacher.decay, online.teacher.every, online.teacher.warm_start) == (0.999, 1, True)
+    assert (online.threshold, online.weighting, online.refine_every) == (0.968, "image", None)
+    assert online.mix.share == 0.5
+    contrast = online.contrast
+    assert (contrast.source_weight, contrast.target_weight, contrast.temperature) == (1.0, 1.0, 1.0)
+    assert (contrast.size, contrast.confidence, contrast.learned) == ((65, 65), True, True)
+    optimizer = training.optimizer
+    assert (optimizer.lr, training.lr_multipliers, optimizer.weight_decay) == (6e-5, {"head": 10.0}, 0.01)
+    assert (optimizer.warmup_steps, optimizer.schedule, optimizer.power) == (1500, "poly", 1.0)
+    assert (training.steps, training.batch_size, training.rare_classes.temperature) == (40_000, 4, 0.01)
+    assert training.augment.crop == training.generated_augment.crop == (1024, 1024)
+    assert training.generated_augment.jitter is not None and training.generated_augment.blur is not None
+    # as many of the target as of the source, and of the target none that is scored
+    assert training.data == {"gta5": 1.0} and online.unlabelled == {"target": 1.0}
+    assert found.data.sets["target"].split == "train" and found.data.sets["cityscapes"].split == "val"
+    assert found.generate is None and found.refine is None and not found.train.segmenter.backbone.frozen
 
 
 def test_vltseg_states_the_published_numbers() -> None:

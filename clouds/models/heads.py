@@ -22,10 +22,16 @@ from clouds.models.segmenter_config import HeadConfig
 @dataclass(frozen=True)
 class MaskOutput:
     """Per decoder layer, the last one last: class logits (B, Q, K + 1), the last column being "no object", and mask
-    logits (B, Q, h, w) at stride 4."""
+    logits (B, Q, h, w) at stride 4.
+
+    `fused_BChw` is the pixel decoder's map of features that masks are read from, at the masks' stride; `coarse_BChw` is
+    its map at twice that stride.
+    """
 
     class_logits: list[Tensor]
     mask_logits: list[Tensor]
+    fused_BChw: Tensor
+    coarse_BChw: Tensor
 
 
 class MaskHead(nn.Module):
@@ -56,7 +62,12 @@ class MaskHead(nn.Module):
         states_BQC = [state_QBC.transpose(0, 1) for state_QBC in decoded.intermediate_hidden_states]
         masks = list(decoded.masks_queries_logits)
         queries = [Queries(*layer, pixels.mask_features) for layer in zip(states_BQC, masks, strict=True)]
-        return MaskOutput([self.class_predictor(layer, texts) for layer in queries], masks)
+        return MaskOutput(
+            [self.class_predictor(layer, texts) for layer in queries],
+            masks,
+            pixels.mask_features,
+            pixels.multi_scale_features[-1],
+        )
 
 
 def _transformers_config(config: HeadConfig) -> Mask2FormerConfig:

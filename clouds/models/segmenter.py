@@ -1,6 +1,6 @@
 """The segmenter: a backbone, a Mask2Former head, and images of any size. It knows no data set, loss or file."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,40 +43,51 @@ class MaskSegmenter(nn.Module):
         if naming is not None and naming.classifier == "text":
             self.num_classes = len(naming.texts.names)
 
-    def forward(self, images_BCHW: Tensor) -> MaskOutput:
+    def forward(self, images_BCHW: Tensor, features: Sequence[Tensor] | None = None) -> MaskOutput:
         """Masks and classes of every decoder layer.
 
         Args:
             images_BCHW: RGB, uint8 or float in 0..255, of any size.
+            features: what `features` gave for these images, if it was asked before.
 
         Returns:
-            Mask logits have ceil(H / 4) x ceil(W / 4) cells of 4 x 4 pixels, from the top left corner of the image.
+            Mask logits have ceil(H / 4) x ceil(W / 4) cells of 4 x 4 pixels, from the top left corner of the image;
+            feature maps end with the image in the same way.
         """
-        output = self._decode(images_BCHW)
-        stride = self.mask_stride
-        height, width = (-(-size // stride) for size in images_BCHW.shape[-2:])
-        return MaskOutput(output.class_logits, [mask[..., :height, :width] for mask in output.mask_logits])
+        output = self._decode(images_BCHW, features)
+        size = images_BCHW.shape[-2:]
+        return MaskOutput(
+            output.class_logits,
+            [_within(size, mask, self.mask_stride) for mask in output.mask_logits],
+            _within(size, output.fused_BChw, self.mask_stride),
+            _within(size, output.coarse_BChw, self.backbone.strides[1]),
+        )
+
+    def features(self, images_BCHW: Tensor) -> list[Tensor]:
+        """The backbone's feature maps of images as in `forward`, which takes them in place of a second pass."""
+        return self.backbone(self._normalise(images_BCHW))
 
     @torch.no_grad()
-    def predict(self, images_BCHW: Tensor) -> Tensor:
+    def predict(self, images_BCHW: Tensor, features: Sequence[Tensor] | None = None) -> Tensor:
         """Class scores (B, K, H, W) of images as in `forward`: float32 in [0, 1], as `semantic_scores` defines them.
 
         The largest is the published prediction. Whether layers such as dropout are active is the caller's choice
         (`eval`).
         """
-        images = zip(*self.queries(images_BCHW), strict=True)
+        images = zip(*self.queries(images_BCHW, features), strict=True)
         size = (images_BCHW.shape[-2], images_BCHW.shape[-1])
         with torch.autocast(images_BCHW.device.type, enabled=False):
             # image by image: all queries of a batch at the images' size would not fit
             return torch.stack([semantic_scores(classes, masks, self.mask_stride, size) for classes, masks in images])
 
-    def queries(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    def queries(self, images_BCHW: Tensor, features: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """What the last layer says of images as in `forward`, before it is said of pixels: the input of a score.
 
         Class logits (B, Q, K + 1), CLIP's opinion included where it has a say, and mask logits (B, Q, h, w) that cover
         the padded images.
         """
-        features = self.backbone(self._normalise(images_BCHW))
+        if features is None:
+            features = self.features(images_BCHW)
         output = self.head(features, self.texts)
         return self._class_logits(output, features[-1]), output.mask_logits[-1]
 
@@ -99,8 +110,9 @@ class MaskSegmenter(nn.Module):
         self.backbone.train(mode)
         return self
 
-    def _decode(self, images_BCHW: Tensor) -> MaskOutput:
-        features = self.backbone(self._normalise(images_BCHW))
+    def _decode(self, images_BCHW: Tensor, features: Sequence[Tensor] | None) -> MaskOutput:
+        if features is None:
+            features = self.features(images_BCHW)
         output: MaskOutput = self.head(features, self.texts)
         return output
 
@@ -126,6 +138,12 @@ class MaskSegmenter(nn.Module):
         normal_BCHW = (images_BCHW.float() / 255 - self.backbone.mean) / self.backbone.std
         right, bottom = (-size % self.backbone.strides[-1] for size in (images_BCHW.shape[-1], images_BCHW.shape[-2]))
         return F.pad(normal_BCHW, (0, right, 0, bottom))
+
+
+def _within(size: Sequence[int], maps_BChw: Tensor, stride: int) -> Tensor:
+    """Maps of an image that was padded, without the cells that hold nothing of it."""
+    height, width = (-(-side // stride) for side in size)
+    return maps_BChw[..., :height, :width]
 
 
 def build_segmenter(config: SegmenterConfig, classes: int | LabelMap, *, seed: int) -> MaskSegmenter:

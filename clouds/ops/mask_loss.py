@@ -8,6 +8,9 @@ Mask2Former's loss (arXiv 2112.01527, section 3.3) with two changes:
 - An image's points are drawn once, from the image's own generator, and serve all its masks and all decoder layers.
   Each mask still picks its own most uncertain ones.
 
+Labels that are guessed may count by how far they are trusted (`clouds.ops.label_trust`), and an image's dice term by a
+factor of its own.
+
 Every term is a sum over images divided by totals the caller gives, so the losses of micro-batches, or of processes,
 add up to the loss of the whole batch.
 """
@@ -21,6 +24,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from clouds.ops.label_trust import CountedTargets, Trust, trust_at
 from clouds.ops.mask_points import PointTargets, draw_points, read_points, sample_masks
 
 
@@ -72,6 +76,8 @@ def mask_loss(
     num_images: float,
     generators: Sequence[torch.Generator],
     settings: MaskLossSettings,
+    weights_BHW: Tensor | None = None,
+    dice_B: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The weighted loss of a batch, summed over decoder layers.
 
@@ -84,6 +90,9 @@ def mask_loss(
         num_images: images with a labelled pixel (`count_labelled`) in the same.
         generators: one CPU generator per image; the same one gives the same points whatever the batch.
         settings: the weights and the sampling.
+        weights_BHW: float in [0, 1], how far each pixel's label is trusted; None: wholly. They do not change the
+            totals, so that a batch that is trusted less moves the model less.
+        dice_B: a factor on the dice term of each image; None: 1.
 
     Returns:
         float32 scalars `class`, `mask`, `dice` (weighted) and `loss`, their sum. `mask` and `dice` are divided by
@@ -104,14 +113,22 @@ def mask_loss(
     device = mask_logits[-1].device
     classes_BT = _pad_classes([classes[index] for index in kept]).to(device)
     with torch.autocast(device.type, enabled=False):
+        points_BN2 = torch.stack(points)
         targets = read_points(
-            torch.stack(points),
+            points_BN2,
             labels_BHW[kept],
             classes_BT,
             ignore=settings.ignore,
             covered=_covered(mask_logits[-1], settings),
         )
-        sums = _layer_sums(zip(class_logits, mask_logits, strict=True), kept, classes_BT, targets, settings)
+        trust = (
+            None
+            if weights_BHW is None
+            else trust_at(points_BN2, weights_BHW.cpu()[kept], labels_BHW[kept] != settings.ignore, targets)
+        )
+        dice_K = None if dice_B is None else dice_B[kept].to(device)
+        counted = CountedTargets(targets, trust, dice_K)
+        sums = _layer_sums(zip(class_logits, mask_logits, strict=True), kept, classes_BT, counted, settings)
     masks = max(num_masks, 1.0)
     queries = max(num_images, 1.0) * class_logits[-1].shape[1]
     losses = {
@@ -158,24 +175,39 @@ def match(costs_BQT: Tensor, classes_BT: Tensor) -> Tensor:
     return queries_BT.to(classes_BT.device)
 
 
-def class_loss(class_logits_BQC: Tensor, classes_BT: Tensor, queries_BT: Tensor, no_object_weight: float) -> Tensor:
-    """Cross-entropy summed over all queries; those without a class count as "no object", with its weight."""
+def class_loss(
+    class_logits_BQC: Tensor,
+    classes_BT: Tensor,
+    queries_BT: Tensor,
+    no_object_weight: float,
+    trust: Trust | None = None,
+) -> Tensor:
+    """Cross-entropy summed over all queries; those without a class count as "no object", with its weight.
+
+    A query counts by the trust in its mask, one without a mask by that in its image.
+    """
     images, queries, columns = class_logits_BQC.shape
     target_BQ = torch.full((images, queries + 1), columns - 1, device=class_logits_BQC.device)
     # classes without a query write into the spare last column
-    target_BQ = target_BQ.scatter(1, queries_BT.where(queries_BT >= 0, queries), classes_BT)[:, :-1]
+    places_BT = queries_BT.where(queries_BT >= 0, queries)
+    target_BQ = target_BQ.scatter(1, places_BT, classes_BT)[:, :-1]
     weights_C = class_logits_BQC.new_ones(columns)
     weights_C[-1] = no_object_weight
-    return F.cross_entropy(class_logits_BQC.transpose(1, 2), target_BQ, weight=weights_C, reduction="sum")
+    logits_BCQ = class_logits_BQC.transpose(1, 2)
+    if trust is None:
+        return F.cross_entropy(logits_BCQ, target_BQ, weight=weights_C, reduction="sum")
+    trust_BQ = trust.images_B[:, None].expand(-1, queries + 1).scatter(1, places_BT, trust.masks_BT)[:, :-1]
+    return (F.cross_entropy(logits_BCQ, target_BQ, weight=weights_C, reduction="none") * trust_BQ).sum()
 
 
 def mask_point_losses(
-    mask_logits_BQhw: Tensor, queries_BT: Tensor, targets: PointTargets, settings: MaskLossSettings
+    mask_logits_BQhw: Tensor, queries_BT: Tensor, counted: CountedTargets, settings: MaskLossSettings
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy and dice of the matched masks, each averaged over a mask's points and summed over masks.
 
     A mask's points are the most uncertain of the candidates (logit nearest zero) and the uniform rest.
     """
+    targets, trust = counted.targets, counted.trust
     index_BThw = queries_BT.clamp(min=0)[:, :, None, None].expand(-1, -1, *mask_logits_BQhw.shape[2:])
     logits_BTN = sample_masks(mask_logits_BQhw.gather(1, index_BThw), targets.grid_BN2)
     chosen_BTP = _choose(logits_BTN.detach(), settings)
@@ -183,11 +215,21 @@ def mask_point_losses(
     positive = targets.positive_BTN.gather(2, chosen_BTP)
     valid = targets.valid_BN[:, None].expand_as(logits_BTN).gather(2, chosen_BTP)
 
-    cross_entropy = (valid * F.softplus(logits) - positive * logits).sum(-1) / valid.sum(-1)
+    cross_entropy = valid * F.softplus(logits) - positive * logits
+    points = valid.sum(-1)
+    if trust is not None:
+        cross_entropy = cross_entropy * trust.points_BN[:, None].expand_as(logits_BTN).gather(2, chosen_BTP)
+        relative = trust.relative_BN[:, None].expand_as(logits_BTN).gather(2, chosen_BTP)
+        valid, positive = valid * relative, positive * relative
+    cross_entropy = cross_entropy.sum(-1) / points
     probabilities = logits.sigmoid()
     overlap = 2 * (probabilities * positive).sum(-1) + 1
     dice = 1 - overlap / ((probabilities * valid).sum(-1) + positive.sum(-1) + 1)
     matched_BT = queries_BT >= 0
+    if trust is not None:
+        dice = dice * trust.masks_BT
+    if counted.dice_B is not None:
+        dice = dice * counted.dice_B[:, None]
     return (cross_entropy * matched_BT).sum(), (dice * matched_BT).sum()
 
 
@@ -195,19 +237,19 @@ def _layer_sums(
     layers: Iterable[tuple[Tensor, Tensor]],
     kept: Sequence[int],
     classes_BT: Tensor,
-    targets: PointTargets,
+    counted: CountedTargets,
     settings: MaskLossSettings,
 ) -> list[Tensor]:
     """Class, mask and dice losses of the kept images over all decoder layers, neither weighted nor divided."""
     matching = point_counts(settings)[0]
-    for_matching, for_loss = targets.part(slice(matching)), targets.part(slice(matching, None))
+    for_matching, for_loss = counted.relative.part(slice(matching)), counted.part(slice(matching, None))
     sums = [classes_BT.new_zeros((), dtype=torch.float32) for _ in range(3)]
     for layer in layers:
         class_logits_BQC, mask_logits_BQhw = (_images(logits, kept).float() for logits in layer)
         costs_BQT = matching_cost(class_logits_BQC, mask_logits_BQhw, classes_BT, for_matching, settings)
         queries_BT = match(costs_BQT, classes_BT)
         parts = (
-            class_loss(class_logits_BQC, classes_BT, queries_BT, settings.no_object_weight),
+            class_loss(class_logits_BQC, classes_BT, queries_BT, settings.no_object_weight, counted.trust),
             *mask_point_losses(mask_logits_BQhw, queries_BT, for_loss, settings),
         )
         sums = [total + part for total, part in zip(sums, parts, strict=True)]

@@ -61,6 +61,15 @@ def read_points(
     return PointTargets(grid_BN2.to(device), valid_BN, positive_BTN)
 
 
+def read_shares(points_BN2: Tensor, values_BHW: Tensor) -> Tensor:
+    """Float values (B, N) of pixels at points (x, y), bilinear; outside the image as at its border."""
+    _, height, width = values_BHW.shape
+    sizes = torch.tensor([width, height], device=values_BHW.device)
+    grid_B1N2 = (2 * points_BN2.to(values_BHW.device) / sizes - 1)[:, None]
+    values_B11N = F.grid_sample(values_BHW[:, None], grid_B1N2, padding_mode="border", align_corners=False)
+    return values_B11N[:, 0, 0]
+
+
 def sample_masks(masks_BQhw: Tensor, grid_BN2: Tensor) -> Tensor:
     """Bilinear values (B, Q, N) of masks at points given in -1 to 1 as (x, y)."""
     return F.grid_sample(masks_BQhw, grid_BN2[:, None], align_corners=False)[:, :, 0]

@@ -38,7 +38,7 @@ class Source:
     """A data set with how often it is drawn from, relative to the others, and how its images are augmented.
 
     `rare_classes`: how its images are drawn by their classes; None: in rounds. `times`: how often each image comes in
-    a round, 0 for never; None: each once.
+    a round, 0 for never; None: each once. `dice`: a factor on the dice loss of its images.
     """
 
     dataset: Dataset
@@ -46,12 +46,27 @@ class Source:
     augment: AugmentConfig
     rare_classes: RareClassConfig | None = None
     times: Sequence[int] | None = None
+    dice: float = 1.0
+
+
+@dataclass(frozen=True)
+class ForTeacher:
+    """What a teacher needs of an image without labels.
+
+    `image_HWC`: its clean view, uint8; None where the student sees the same one. `open_HW`: bool, the pixels that the
+    teacher labels. `mirrored`: whether the view is the whole image mirrored, or as it is; None for a part of it.
+    """
+
+    image_HWC: NDArray[np.uint8] | None
+    open_HW: NDArray[np.bool_]
+    mirrored: bool | None
 
 
 @dataclass(frozen=True)
 class Drawn:
     """One augmented image: uint8 (H, W, 3), uint8 (H, W); `number` is its draw, `skipped` the items passed over.
 
+    `source` is the position of its source. With `unlabelled` the labels are those of what was pasted onto the image.
     Arrays, not tensors: those would travel from a reading process through shared memory, which containers ration.
     """
 
@@ -59,15 +74,18 @@ class Drawn:
     image_HWC: NDArray[np.uint8]
     labels_HW: NDArray[np.uint8]
     skipped: tuple[str, ...]
+    source: int = 0
+    unlabelled: ForTeacher | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one forward pass: uint8 (B, 3, H, W), uint8 (B, H, W), with their draws."""
+    """Images of one forward pass: uint8 (B, 3, H, W), uint8 (B, H, W), with their draws and what these came from."""
 
     numbers: tuple[int, ...]
     images_BCHW: Tensor
     labels_BHW: Tensor
+    sources: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -124,7 +142,7 @@ class Draws(TorchDataset[Drawn | CloudsError]):
                 skipped.append(f"{source.dataset.name}/{source.dataset.ids[wanted.index]}: {error.message}")
                 continue
             image_HWC, labels_HW = self._cropped(image_HWC, labels_HW, source.augment, rng, wanted)
-            return Drawn(number, photometric(image_HWC, rng, source.augment), labels_HW, tuple(skipped))
+            return Drawn(number, photometric(image_HWC, rng, source.augment), labels_HW, tuple(skipped), chosen)
         raise CloudsError(
             f"data set {source.dataset.name!r}: {len(skipped)} images in a row cannot be used; the last: {skipped[-1]}",
             "mend the files and run the same command",
@@ -212,8 +230,13 @@ def load_steps(
 
 def split(drawn: Sequence[Drawn], images_at_once: int | None) -> list[Batch]:
     """The draws of a step as batches for one forward pass each; images must agree in size."""
+    return [batch_of(part) for part in chunks(drawn, images_at_once)]
+
+
+def chunks(drawn: Sequence[Drawn], images_at_once: int | None) -> list[Sequence[Drawn]]:
+    """The draws of a step in the shares of one forward pass each."""
     size = images_at_once or len(drawn)
-    return [_stack(drawn[start : start + size]) for start in range(0, len(drawn), size)]
+    return [drawn[start : start + size] for start in range(0, len(drawn), size)]
 
 
 def _check(source: Source) -> None:
@@ -255,7 +278,8 @@ def _or_raise(drawn: T | CloudsError) -> T:
     return drawn
 
 
-def _stack(drawn: Sequence[Drawn]) -> Batch:
+def batch_of(drawn: Sequence[Drawn]) -> Batch:
+    """Draws whose images agree in size, as one batch; raises `CloudsError` where they do not."""
     sizes = {one.labels_HW.shape for one in drawn}
     if len(sizes) > 1:
         shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
@@ -264,4 +288,5 @@ def _stack(drawn: Sequence[Drawn]) -> Batch:
         tuple(one.number for one in drawn),
         torch.from_numpy(np.stack([one.image_HWC.transpose(2, 0, 1) for one in drawn])),
         torch.from_numpy(np.stack([one.labels_HW for one in drawn])),
+        tuple(one.source for one in drawn),
     )

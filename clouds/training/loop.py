@@ -107,6 +107,19 @@ class Validation(Protocol):
         """Named values of the learner's model, the same on every process. Changes its mode, but no weight."""
 
 
+class Follower(Protocol):
+    """What changes beside the model, step by step, by the model's weights alone: a teacher."""
+
+    def follow(self, step: int) -> None:
+        """Take in the model's weights after so many steps."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Its own weights, by name; not copies."""
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+
+
 @dataclass
 class _Best:
     """The weights that a validation found best so far."""
@@ -128,9 +141,13 @@ class _State:
 
 
 def run_training(
-    learner: Learner, config: LoopConfig, place: TrainingPlace, validation: Validation | None = None
+    learner: Learner,
+    config: LoopConfig,
+    place: TrainingPlace,
+    validation: Validation | None = None,
+    follower: Follower | None = None,
 ) -> list[str]:
-    """Train the learner's model in place, going on from the folder's newest checkpoint.
+    """Train the learner's model in place, going on from the folder's newest checkpoint; its follower goes with it.
 
     Afterwards the model holds the weights the training gives: the best, where a validation keeps them, or else the
     average, where one is kept. Returns the items that were passed over because their files cannot be read.
@@ -138,7 +155,7 @@ def run_training(
     `Interrupted`, with a checkpoint saved, after a signal.
     """
     check_batch(config, place.runtime)
-    training = _Training(learner, config, place, validation)
+    training = _Training(learner, config, place, validation, follower)
     with deferred() as stop, training.tracked():
         training.run(stop)
     if stop.signum is not None:
@@ -160,9 +177,15 @@ class _Training:
     """One training on one process among those that share it."""
 
     def __init__(
-        self, learner: Learner, config: LoopConfig, place: TrainingPlace, validation: Validation | None
+        self,
+        learner: Learner,
+        config: LoopConfig,
+        place: TrainingPlace,
+        validation: Validation | None,
+        follower: Follower | None,
     ) -> None:
-        self.learner, self.config, self.place, self.validation = learner, config, place, validation
+        self.learner, self.config, self.place = learner, config, place
+        self.validation, self.follower = validation, follower
         self.accelerator = place.runtime.accelerator
         learner.model.to(place.runtime.device)
         groups = learner.parameter_groups()
@@ -246,6 +269,8 @@ class _Training:
         state.step += 1
         if config.ema is not None:
             ema_update(state.average, self.learner.state(), config.ema)
+        if self.follower is not None:
+            self.follower.follow(state.step)
         return self._summed(sums, drawn)
 
     def _validated(self) -> Mapping[str, float]:
@@ -290,6 +315,8 @@ class _Training:
             restore_optimizer(self.state.optimizer, self.names, found.groups.get("optimizer", {}))
             self.state.step = found.step
             self.state.skipped = set(found.values["skipped"])
+            if self.follower is not None:
+                self.follower.load_state(found.groups["follower"])
             if "best" in found.values:
                 self.state.best = _Best(**found.values["best"], weights=found.groups["best"])
         if self.config.ema is not None:
@@ -305,6 +332,8 @@ class _Training:
         }
         if state.average:
             groups["average"] = state.average
+        if self.follower is not None:
+            groups["follower"] = self.follower.state()
         lr = self.optimizer.param_groups[-1]["lr"]
         values: dict[str, Any] = {"seed": self.place.seed, "lr": lr, "skipped": sorted(state.skipped)}
         if state.best is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,13 +10,66 @@ from torch import Tensor
 
 from clouds.data.samples import Dataset
 from clouds.engine.seeding import item_seed
+from clouds.models.heads import MaskOutput
 from clouds.models.segmenter import MaskSegmenter, loss_settings, parameter_groups
 from clouds.models.segmenter_files import load_trainable_state, trainable_state
-from clouds.ops.mask_loss import count_labelled, count_masks, mask_loss
+from clouds.ops.mask_loss import MaskLossSettings, count_labelled, count_masks, mask_loss
 from clouds.training.draws import Batch, Drawn, Draws, split
 from clouds.training.loop import Step, TrainingPlace, run_training
 from clouds.training.settings import TrainingConfig
+from clouds.training.unlabelled import OnlineDraws
 from clouds.training.validation import SegmentationValidation
+
+
+@dataclass(frozen=True)
+class MaskLosses:
+    """The mask loss of the batches that make a step, whichever learner passes them through its model.
+
+    `dice_S` are the factors on the dice loss of the images of each source.
+    """
+
+    settings: MaskLossSettings
+    dice_S: tuple[float, ...]
+
+    @classmethod
+    def of(cls, model: MaskSegmenter, draws: Draws | OnlineDraws, config: TrainingConfig) -> "MaskLosses":
+        settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
+        return cls(settings, tuple(source.dice for source in draws.sources))
+
+    def totals(self, batches: Sequence[Batch], step: Step) -> tuple[float, float]:
+        """Target masks and labelled images of the whole batch, over all processes."""
+        ignore = self.settings.ignore
+        counts = [
+            sum(count_masks(batch.labels_BHW, ignore) for batch in batches),
+            sum(count_labelled(batch.labels_BHW, ignore) for batch in batches),
+        ]
+        totals = torch.tensor(counts, dtype=torch.float32, device=step.accelerator.device)
+        masks, images = step.accelerator.reduce(totals, "sum").tolist()
+        return masks, images
+
+    def __call__(
+        self,
+        output: MaskOutput,
+        batch: Batch,
+        totals: tuple[float, float],
+        step: Step,
+        weights_BHW: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of one forward pass, its share of the whole batch's; see `mask_loss`."""
+        dice_B = torch.tensor([self.dice_S[source] for source in batch.sources])
+        return mask_loss(
+            output.class_logits,
+            output.mask_logits,
+            batch.labels_BHW,
+            num_masks=totals[0],
+            num_images=totals[1],
+            generators=[
+                torch.Generator().manual_seed(item_seed(step.seed, "points", number)) for number in batch.numbers
+            ],
+            settings=self.settings,
+            weights_BHW=weights_BHW,
+            dice_B=None if bool((dice_B == 1).all()) else dice_B,
+        )
 
 
 class SegmentationLearner:
@@ -28,20 +82,12 @@ class SegmentationLearner:
     ) -> None:
         self.model, self.draws, self.config = model, draws, config
         self._backbone_lr_multiplier = backbone_lr_multiplier
-        self._settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
+        self._mask_losses = MaskLosses.of(model, draws, config)
         model.backbone.checkpoint_activations(config.checkpoint_activations)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's, with the learning rates of its parts."""
-        optimizer = self.config.optimizer
-        return parameter_groups(
-            self.model,
-            lr=optimizer.lr,
-            weight_decay=optimizer.weight_decay,
-            backbone_lr_multiplier=self._backbone_lr_multiplier,
-            lr_multipliers=self.config.lr_multipliers,
-            no_decay=self.config.no_decay,
-        )
+        return groups_of(self.model, self.config, self._backbone_lr_multiplier)
 
     def backward(self, drawn: Sequence[Drawn], step: Step) -> Tensor:
         """Add the gradients of a share of a batch, in as many forward passes as the config allows at once.
@@ -52,7 +98,7 @@ class SegmentationLearner:
         if self.config.frozen_steps:
             self.model.hold_backbone(step.number < self.config.frozen_steps)
         batches = split(drawn, self.config.images_at_once)
-        totals = self._totals(batches, step)
+        totals = self._mask_losses.totals(batches, step)
         sums = torch.zeros(len(self.losses), device=step.accelerator.device)
         for position, batch in enumerate(batches):
             sums += self._pass(batch, totals, step, last=position == len(batches) - 1)
@@ -66,34 +112,14 @@ class SegmentationLearner:
         """Raises `CloudsError` for weights of another model."""
         load_trainable_state(self.model, tensors, where)
 
-    def _totals(self, batches: Sequence[Batch], step: Step) -> tuple[float, float]:
-        """Target masks and labelled images of the whole batch, over all processes."""
-        ignore = self.draws.ignore
-        counts = [
-            sum(count_masks(batch.labels_BHW, ignore) for batch in batches),
-            sum(count_labelled(batch.labels_BHW, ignore) for batch in batches),
-        ]
-        totals = torch.tensor(counts, dtype=torch.float32, device=step.accelerator.device)
-        masks, images = step.accelerator.reduce(totals, "sum").tolist()
-        return masks, images
-
     def _pass(self, batch: Batch, totals: tuple[float, float], step: Step, *, last: bool) -> Tensor:
         """Add one forward pass's gradients; its share of the batch's losses."""
         accelerator = step.accelerator
-        generators = [torch.Generator().manual_seed(item_seed(step.seed, "points", number)) for number in batch.numbers]
         self.model.backbone.seed_items([item_seed(step.seed, "drop path", number) for number in batch.numbers])
         with nullcontext() if last else accelerator.no_sync(step.parallel):
             with accelerator.autocast():
                 output = step.parallel(batch.images_BCHW.to(accelerator.device))
-            losses = mask_loss(
-                output.class_logits,
-                output.mask_logits,
-                batch.labels_BHW,
-                num_masks=totals[0],
-                num_images=totals[1],
-                generators=generators,
-                settings=self._settings,
-            )
+            losses = self._mask_losses(output, batch, totals, step)
             # data parallel averages gradients over processes; the loss is a sum over all of them
             accelerator.backward(losses["loss"] * accelerator.num_processes)
         return torch.stack([losses[name].detach() for name in self.losses])
@@ -113,14 +139,36 @@ def train_segmenter(
     `validated` are the data sets of `config.validation`.
     """
     learner = SegmentationLearner(model, draws, config, backbone_lr_multiplier=backbone_lr_multiplier)
-    validation = None
-    if config.validation is not None:
-        validation = SegmentationValidation(
-            config=config.validation,
-            datasets=validated or {},
-            model=model,
-            ignore=draws.ignore,
-            runtime=place.runtime,
-            progress=place.progress,
-        )
-    return run_training(learner, config, place, validation)
+    return run_training(learner, config, place, validation_of(model, draws.ignore, config, place, validated))
+
+
+def validation_of(
+    model: MaskSegmenter,
+    ignore: int,
+    config: TrainingConfig,
+    place: TrainingPlace,
+    validated: Mapping[str, Dataset] | None,
+) -> SegmentationValidation | None:
+    """The validation that the config asks for, on the data sets it names."""
+    if config.validation is None:
+        return None
+    return SegmentationValidation(
+        config=config.validation,
+        datasets=validated or {},
+        model=model,
+        ignore=ignore,
+        runtime=place.runtime,
+        progress=place.progress,
+    )
+
+
+def groups_of(model: MaskSegmenter, config: TrainingConfig, backbone_lr_multiplier: float) -> list[dict[str, Any]]:
+    """The model's parameter groups with the learning rates that the config gives its parts."""
+    return parameter_groups(
+        model,
+        lr=config.optimizer.lr,
+        weight_decay=config.optimizer.weight_decay,
+        backbone_lr_multiplier=backbone_lr_multiplier,
+        lr_multipliers=config.lr_multipliers,
+        no_decay=config.no_decay,
+    )

@@ -16,6 +16,7 @@ from clouds.models.segmenter_files import save_segmenter
 from clouds.models.segmenter_folder import COLORS
 from clouds.training.draws import Draws, Source, check_crop
 from clouds.training.loop import TrainingPlace
+from clouds.training.online import Online, train_online
 from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
 from clouds.training.segmentation import train_segmenter
 from clouds.training.settings import TrainingConfig
@@ -28,7 +29,8 @@ MODEL = "model"
 class TrainingWorker:
     """Trains a segmenter on sources and writes it, with its checkpoints and its log, to the shard's folder.
 
-    `validated` are the data sets of `config.validation`; trackers write below `run_folder`.
+    `validated` are the data sets of `config.validation`; trackers write below `run_folder`. With `online` the sources
+    are those with labels, and a teacher labels others as the training goes.
     """
 
     stage: str
@@ -44,6 +46,7 @@ class TrainingWorker:
     run_seed: int
     max_failures: int
     runtime: Runtime
+    online: Online | None = None
 
     def __call__(self, shard: Shard, work: ShardWork) -> None:
         begun = time.perf_counter()
@@ -60,19 +63,35 @@ class TrainingWorker:
             if source.weight > 0:
                 check_crop(source)
         tables, unread = self._count(work)
-        skipped = train_segmenter(
-            self.model,
-            Draws(self.sources, seed, self.ignore, tables),
-            self.config,
-            place,
-            backbone_lr_multiplier=self.backbone_lr_multiplier,
-            validated=self.validated,
-        )
+        skipped = self._train(place, tables)
         if work.writes:
             extra = {"stage": self.stage, COLORS: [list(color) for color in self.class_colors]}
             save_segmenter(self.model, work.folder, self.class_names, extra)
         row = {"file_name": "model.safetensors", "id": shard.id, "steps": shard.size, "skipped": [*unread, *skipped]}
         work.record(Item(shard.id, shard.inputs), row, time.perf_counter() - begun)
+
+    def _train(self, place: TrainingPlace, tables: dict[int, RareClasses]) -> list[str]:
+        if self.online is None:
+            return train_segmenter(
+                self.model,
+                Draws(self.sources, place.seed, self.ignore, tables),
+                self.config,
+                place,
+                backbone_lr_multiplier=self.backbone_lr_multiplier,
+                validated=self.validated,
+            )
+        return train_online(
+            self.model,
+            self.sources,
+            self.online,
+            self.config,
+            place,
+            ignore=self.ignore,
+            backbone_lr_multiplier=self.backbone_lr_multiplier,
+            tables=tables,
+            validated=self.validated,
+            run_folder=self.run_folder,
+        )
 
     def _count(self, work: ShardWork) -> tuple[dict[int, RareClasses], list[str]]:
         """The tables of the sources that are drawn by class, and the items whose labels cannot be read."""

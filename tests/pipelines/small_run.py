@@ -90,6 +90,22 @@ def small_config(models: Path, run_dir: Path, **changes: Any) -> dict[str, Any]:
     return {**tree, **changes}
 
 
+def online_config(models: Path, run_dir: Path, **changes: Any) -> dict[str, Any]:
+    """The same with everything of online self-training in the place of labels made before."""
+    tree = small_config(models, run_dir)
+    online = {
+        "teacher": {"decay": 0.9},
+        "threshold": 0.15,
+        "weighting": "pixel",
+        "refine_every": 2,
+        "mix": {},
+        "contrast": {"size": [8, 16], "learned": True},
+    }
+    tree["refine"]["rule"] = {"min_area": 0.02, "show_component": True, "min_agreement": 0.0}
+    tree["selftrain"] |= {"online": {**online, **changes}, "batch_size": 3}
+    return tree
+
+
 def write_config(path: Path, tree: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")

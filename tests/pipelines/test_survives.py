@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import STAGES, output, small_config, write_config
+from small_run import STAGES, online_config, output, small_config, write_config
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -82,6 +83,36 @@ def test_killed_at_random_instants_it_gives_the_same_bytes(finished: Path, model
         if sum(kills.values()) >= 12 and len(kills) >= 4:
             return
     pytest.fail(f"too few kills in too few stages: {kills}")
+
+
+def test_killed_in_an_online_self_training_it_gives_the_same_bytes(
+    finished: Path, models: Path, tmp_path: Path
+) -> None:
+    """The run before it is there already, so that the kills hit the teacher, the SAM and the cache of its images."""
+
+    def begun(name: str) -> tuple[Path, Path]:
+        run_dir = Path(shutil.copytree(finished, tmp_path / name / "run"))
+        for stage in ("selftrain-1", "evaluate-selftrain-1"):
+            shutil.rmtree(run_dir / stage)
+        tree = online_config(models, run_dir)
+        tree["selftrain"]["steps"] = 8
+        return write_config(tmp_path / name / "online.yaml", tree), run_dir
+
+    def left(run_dir: Path) -> dict[str, bytes]:
+        # a kill may leave a half-written file in the cache, under a name that nothing reads
+        return {name: content for name, content in comparable(run_dir).items() if not name.startswith("cache/")}
+
+    config, whole = begun("whole")
+    status, err = finish(start("run", config))
+    assert status == 0, err
+    kills: Counter[str] = Counter()
+    for seed in range(6):
+        config, run_dir = begun(str(seed))
+        kills += kill_until_done(config, run_dir, seed, longest=1.5)
+        assert left(run_dir) == left(whole)
+        if kills["selftrain-1"] >= 3:
+            return
+    pytest.fail(f"too few kills in the self-training: {kills}")
 
 
 @pytest.mark.slow

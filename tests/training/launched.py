@@ -3,19 +3,21 @@
 The cases together hold what can go wrong between processes: shares of unequal size, several forward passes before the
 gradients meet, noise in the layers, a parameter that no loss reaches, an image without labels and one that only one
 process meets unread; a backbone that no loss reaches for some steps, classes that each counts some of, images that each
-is validated on.
+is validated on; and, online, features that are compared across processes, in shares of unequal size.
 """
 
 import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
+from small_online import CLUDA, labelled, train_small
 from small_training import Faulty, by_class, draws_of, place_at, scores, small_config, small_segmenter, world
 from torch import nn
 
 from clouds.engine.atomic import write_json
 from clouds.engine.runtime import Runtime
 from clouds.engine.settings import RuntimeConfig
+from clouds.models.segmenter import MaskSegmenter
 from clouds.training.segmentation import train_segmenter
 from clouds.training.settings import ValidationConfig
 
@@ -23,7 +25,9 @@ CASES = {
     "unfrozen": {"frozen": False, "drop_path": 0.5, "images_at_once": 1},
     "adapted": {"frozen": True, "lora": {"rank": 2}, "images_at_once": None},
     "featured": {"frozen": False, "images_at_once": None},
+    "online": {"frozen": False, "images_at_once": None},
 }
+ONLINE = {**CLUDA, "threshold": 0.168, "teacher": {"decay": 0.9}}
 HELD = {"held": world(3, "held", height=24, width=40)}
 FEATURES = {
     "frozen_steps": 2,
@@ -41,6 +45,12 @@ def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     nn.init.ones_(model.head.spare.weight)
     nn.init.ones_(model.head.spare.bias)
     dataset = Faulty(world(6), unreadable=[1], unlabelled=[4])
+    if name == "online":
+        skipped = train_small(
+            model, place_at(folder / name, runtime), online=ONLINE, sources=[labelled(dataset)], lr=1e-4, clip_norm=None
+        )
+        _leave(model, folder / name, runtime, skipped)
+        return
     features = FEATURES if name == "featured" else {}
     draws = by_class(dataset, folder / name, runtime) if features else draws_of(dataset)
     config = small_config(
@@ -49,8 +59,12 @@ def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     skipped = train_segmenter(
         model, draws, config, place_at(folder / name, runtime), backbone_lr_multiplier=0.5, validated=HELD
     )
-    save_file({"scores": scores(model), **model.state_dict()}, folder / name / f"rank-{runtime.rank}.safetensors")
-    write_json(folder / name / f"rank-{runtime.rank}.json", {"skipped": skipped})
+    _leave(model, folder / name, runtime, skipped)
+
+
+def _leave(model: MaskSegmenter, folder: Path, runtime: Runtime, skipped: list[str]) -> None:
+    save_file({"scores": scores(model), **model.state_dict()}, folder / f"rank-{runtime.rank}.safetensors")
+    write_json(folder / f"rank-{runtime.rank}.json", {"skipped": skipped})
 
 
 if __name__ == "__main__":

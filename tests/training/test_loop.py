@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_training import (
+    CROPPED,
     LABELS,
     ROUNDING,
     Faulty,
@@ -25,6 +26,7 @@ from small_training import (
 from clouds.errors import CloudsError
 from clouds.models.segmenter import loss_settings, parameter_groups
 from clouds.ops.mask_loss import count_labelled, count_masks, mask_loss
+from clouds.training.draws import Draws, Source
 from clouds.training.loop import Step, check_batch
 from clouds.training.segmentation import SegmentationLearner, train_segmenter
 
@@ -108,6 +110,17 @@ def test_a_batch_without_labels_only_decays_the_weights(train, clip):
     expected = {name: tensor * factor if name in decayed else tensor for name, tensor in before.items()}
     torch.testing.assert_close(after, expected, atol=1e-7, rtol=1e-6)
     assert log(folder)[0]["loss"] == 0
+
+
+def test_the_dice_factor_is_the_sources_own(train):
+    """Two of every three images have half of their dice loss, or none, and all of the others."""
+    lines = {}
+    for dice in (1.0, 0.5, 0.0):
+        draws = Draws([Source(world(4), 1.0, CROPPED), Source(world(4, "guessed"), 2.0, CROPPED, dice=dice)], 5, 255)
+        [lines[dice]] = log(train(f"dice-{dice}", draws=draws, steps=1, batch_size=6)[2])
+    assert 0 < lines[0.0]["dice"] < lines[1.0]["dice"]
+    assert lines[0.5]["dice"] == pytest.approx((lines[0.0]["dice"] + lines[1.0]["dice"]) / 2)
+    assert lines[0.0]["mask"] == lines[1.0]["mask"] and lines[0.0]["class"] == lines[1.0]["class"]
 
 
 def test_an_image_without_labels_counts_for_nothing(train):

@@ -1,6 +1,7 @@
 """A training with the text classifier: what its checkpoints hold, and that an interruption changes nothing."""
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from small_training import HEAD, LABELS, draws_of, place_at, saved, small_config, world
 
@@ -8,7 +9,9 @@ from clouds.engine.progress import Progress
 from clouds.models.segmenter import build_segmenter
 from clouds.models.segmenter_config import BackboneConfig, SegmenterConfig
 from clouds.models.segmenter_files import save_segmenter
+from clouds.training.online_settings import TeacherConfig
 from clouds.training.segmentation import train_segmenter
+from clouds.training.teacher import Teacher
 
 STEPS = 3
 
@@ -58,3 +61,14 @@ def test_an_interruption_changes_no_byte_and_the_texts_are_no_part_of_a_checkpoi
         names = saved(tmp_path / "whole", group)
         assert "head.class_predictor.log_scale" in names and not any(name.startswith("texts.") for name in names)
     assert "texts.texts_SE" in load_file(tmp_path / "whole" / "model.safetensors")
+
+
+def test_a_teacher_shares_the_texts_and_reads_them_with_weights_of_its_own(clip):
+    segmenter = SegmenterConfig(backbone=BackboneConfig(weights=str(clip)), head=HEAD, classifier="text")
+    student = build_segmenter(segmenter, LABELS, seed=3)
+    teacher = Teacher(student, TeacherConfig())
+    assert teacher.model.naming is student.naming and teacher.model.texts is student.texts
+    own = teacher.model.head.class_predictor.log_scale
+    assert own.data_ptr() != student.head.class_predictor.log_scale.data_ptr()
+    images_BCHW = torch.randint(0, 256, (1, 3, 32, 64), dtype=torch.uint8)
+    torch.testing.assert_close(teacher.model.predict(images_BCHW), student.eval().predict(images_BCHW))
