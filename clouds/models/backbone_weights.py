@@ -123,6 +123,10 @@ def _tag_arguments(config: BackboneConfig) -> dict[str, Any]:
 
 def _hub_file(hub_id: str, revision: str | None, names: Sequence[str]) -> Path:
     """The first of the names that a hub repository has, on this disk; the library's config lies beside it."""
+
+    def refuse(reason: str) -> CloudsError:
+        return missing_weights(hub_id, revision, WHAT, reason=reason, key=CONFIG_KEY)
+
     folder = local_files(hub_id, revision)
     if folder is None or not _found(folder, names):
 
@@ -130,10 +134,10 @@ def _hub_file(hub_id: str, revision: str | None, names: Sequence[str]) -> Path:
             wanted = [name for name in names if name in present][:1]
             return snapshot(hub_id, revision, [HF_CONFIG_NAME, _TIMM_CONFIG, *wanted])
 
-        folder = download(hub_id, revision, get, what=WHAT, key=CONFIG_KEY)
+        folder = download(hub_id, revision, get, refuse)
     found = _found(folder, names)
     if not found:
-        raise missing_weights(hub_id, revision, WHAT, reason=f"it has no {' or '.join(names)}", key=CONFIG_KEY)
+        raise refuse(f"it has no {' or '.join(names)}")
     return found[0]
 
 

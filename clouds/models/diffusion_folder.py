@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from clouds.errors import CloudsError
 from clouds.models.hub import download
 from clouds.models.weights import is_local, local_files, missing_weights
 
@@ -103,4 +104,7 @@ def _download(source: str, revision: str | None, variant: str | None) -> Path:
         folder: str = DiffusionPipeline.download(source, revision=revision, variant=variant, use_safetensors=True)
         return folder
 
-    return download(source, revision, get, what="text-to-image model", key="weights")
+    def refuse(reason: str) -> CloudsError:
+        return missing_weights(source, revision, "text-to-image model", reason=reason)
+
+    return download(source, revision, get, refuse)

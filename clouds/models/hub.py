@@ -4,16 +4,21 @@ import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from clouds.models.weights import missing_weights
+from clouds.errors import CloudsError
 
 REACH_TIMEOUT_S = 5.0
 
 
-def download(source: str, revision: str | None, get: Callable[[list[str]], str | Path], *, what: str, key: str) -> Path:
+def download(
+    source: str,
+    revision: str | None,
+    get: Callable[[list[str]], str | Path],
+    refuse: Callable[[str], CloudsError],
+) -> Path:
     """The folder that `get` makes of the repository's list of files, once the hub has answered.
 
-    A download retries for minutes against a dead network, so the hub is asked once, briefly, first. Raises
-    `CloudsError` within seconds, naming `what` the weights are for and the config `key`.
+    A download retries for minutes against a dead network, so the hub is asked once, briefly, first. Raises within
+    seconds what `refuse` makes of the reason.
     """
     from huggingface_hub import HfApi
 
@@ -21,7 +26,7 @@ def download(source: str, revision: str | None, get: Callable[[list[str]], str |
         listed = HfApi().model_info(source, revision=revision, timeout=REACH_TIMEOUT_S).siblings or []
         return Path(get([file.rfilename for file in listed]))
     except Exception as error:  # every failure of network, hub and disk has a class of its own, and the same mend
-        raise missing_weights(source, revision, what, reason=shortened(error), key=key) from error
+        raise refuse(shortened(error)) from error
 
 
 def snapshot(source: str, revision: str | None, patterns: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import torch
 from clouds.errors import CloudsError
 from clouds.models.hub import download, snapshot
 from clouds.models.sam_promptable import PromptableModel
-from clouds.models.weights import is_local, local_files
+from clouds.models.weights import is_local, local_files, missing_weights
 
 WHAT = "mask model"
 KEY = "refine.sam.weights"
@@ -40,7 +40,10 @@ def sam_path(source: str, revision: str | None = None) -> Path:
     if cached is not None and (cached / "config.json").is_file():
         return cached
     return download(
-        source, revision, lambda _: snapshot(source, revision, ("*.json", "*.safetensors")), what=WHAT, key=KEY
+        source,
+        revision,
+        lambda _: snapshot(source, revision, ("*.json", "*.safetensors")),
+        lambda reason: missing_weights(source, revision, WHAT, reason=reason, key=KEY),
     )
 
 

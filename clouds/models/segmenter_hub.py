@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from clouds.errors import CloudsError
+from clouds.models.hub import download, snapshot
 from clouds.models.segmenter_folder import CONFIG_FILE, TEXT_FOLDER, WEIGHTS_FILE, is_segmenter
 from clouds.models.weights import local_files
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+")
-_REACH_TIMEOUT_S = 5.0
 _FILES = (CONFIG_FILE, WEIGHTS_FILE, f"{TEXT_FOLDER}/*")
 
 
@@ -33,17 +33,12 @@ def segmenter_of_hub(hub_id: str, revision: str | None = None) -> Path:
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    try:
-        # the download retries for minutes against a dead network: ask once, briefly, first
-        HfApi().model_info(hub_id, revision=revision, timeout=_REACH_TIMEOUT_S)
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(_FILES)))
-    except Exception as error:  # every failure of network, hub and disk has a class of its own, and the same mend
-        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise CloudsError(
+    def refuse(reason: str) -> CloudsError:
+        return CloudsError(
             f"segmenter {hub_id} does not exist as a folder here, and is not on this machine or reachable as a hub id "
             f"({reason})",
             f"give the folder that a training stage or an export wrote; or, where there is a network: hf download "
             f"{hub_id}",
-        ) from error
+        )
+
+    return download(hub_id, revision, lambda _: snapshot(hub_id, revision, _FILES), refuse)

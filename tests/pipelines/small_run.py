@@ -102,6 +102,7 @@ def online_config(models: Path, run_dir: Path, **changes: Any) -> dict[str, Any]
         "contrast": {"size": [8, 16], "learned": True},
     }
     tree["refine"]["rule"] = {"min_area": 0.02, "show_component": True, "min_agreement": 0.0}
+    tree["filter"] = None
     tree["selftrain"] |= {"online": {**online, **changes}, "batch_size": 3}
     return tree
 

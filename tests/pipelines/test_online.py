@@ -127,6 +127,12 @@ NOTHING = {"unlabelled": {}, "refine_every": None}
     [
         (NOTHING, NO_PAINT, 2, ["nothing unlabelled", "give `generate`", "`selftrain.online.unlabelled`"]),
         ({"refine_every": 3}, {"refine": None}, 2, ["selftrain.online.refine_every", "asks for a SAM", "`refine`"]),
+        (
+            {},
+            {"filter": {"filters": [{"type": "sam_agreement"}]}},
+            2,
+            ["`filter` judges the labels of a round", "`threshold` and `weighting`"],
+        ),
         ({"unlabelled": {"fogg": 1.0}}, {}, 2, ["selftrain.online.unlabelled", "'fogg'", "fog"]),
         ({"weighting": "image", "threshold": 0}, {}, 2, ["selftrain.online", "`threshold` above 0"]),
         ({"weightin": "image"}, {}, 2, ["selftrain.online.weightin", "did you mean 'weighting'"]),
