@@ -8,7 +8,7 @@ file; on the command line, to the working directory. `assets:NAME` is a file or 
 import os
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -197,6 +197,19 @@ def flatten(config: BaseModel, *, neutral: bool = False, prefix: str = "") -> It
         yield from _flatten_value(getattr(config, name), f"{prefix}{name}", neutral)
 
 
+def absent_defaults(config: BaseModel, known: Collection[str], prefix: str = "") -> Iterator[str]:
+    """The keys that `flatten` gives of fields that hold their default, and of which `known` has none.
+
+    They are what a newer version of a config says beyond an older one, where nobody asked for it.
+    """
+    for name, field in type(config).model_fields.items():
+        key, value = f"{prefix}{name}", getattr(config, name)
+        if _has(known, key):
+            yield from _absent_within(value, known, key)
+        elif not field.is_required() and value == field.get_default(call_default_factory=True):
+            yield from (one for one, _ in _flatten_value(value, key, False))
+
+
 def dump_yaml(config: BaseModel) -> str:
     """The resolved config as YAML, every default spelled out."""
     values = config.model_dump(mode="json")
@@ -210,6 +223,8 @@ def dump_yaml(config: BaseModel) -> str:
 def _flatten_value(value: Any, key: str, neutral: bool) -> Iterator[tuple[str, Any]]:
     if isinstance(value, BaseModel):
         yield from flatten(value, neutral=neutral, prefix=f"{key}.")
+    elif isinstance(value, (Mapping, list, tuple)) and not value:
+        yield key, {} if isinstance(value, Mapping) else []
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _flatten_value(inner, f"{key}.{name}", neutral)
@@ -218,6 +233,21 @@ def _flatten_value(value: Any, key: str, neutral: bool) -> Iterator[tuple[str, A
             yield from _flatten_value(inner, f"{key}.{position}", neutral)
     else:
         yield key, str(value) if isinstance(value, Path) else value
+
+
+def _absent_within(value: Any, known: Collection[str], key: str) -> Iterator[str]:
+    """As `absent_defaults`, of what was there before; an entry that was added to a list or a mapping was not."""
+    if isinstance(value, BaseModel):
+        yield from absent_defaults(value, known, f"{key}.")
+    elif isinstance(value, (Mapping, list, tuple)):
+        entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, inner in entries:
+            if _has(known, f"{key}.{name}"):
+                yield from _absent_within(inner, known, f"{key}.{name}")
+
+
+def _has(known: Collection[str], key: str) -> bool:
+    return any(one == key or one.startswith(f"{key}.") for one in known)
 
 
 def _locate(value: Any, base: Path) -> Any:

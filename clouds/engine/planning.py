@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clouds.config import flatten
+from pydantic import BaseModel
+
+from clouds.config import absent_defaults, flatten
 from clouds.engine.fingerprint import Document, differences, fingerprint
 from clouds.engine.shard import Shard
 from clouds.engine.stage import Stage
@@ -81,9 +83,14 @@ def plan_stage(
     content = document(stage, upstream)
     print_ = fingerprint(content)
     before = stage.artifact.description() or {}
+    former = before.get("document")
+    # what a newer version of this tool adds to the config changes nothing where nobody asks for it
+    older = _as_it_was(content, former, stage.config)
+    if before.get("fingerprint") == fingerprint(older):
+        content, print_ = older, fingerprint(older)
     unlike = before.get("fingerprint") != print_
     changed = unlike and (bool(before) or stage.artifact.begun())
-    reasons = _changes(before, content) if changed else ["missing"] if unlike else []
+    reasons = _changes(former, older) if changed else ["missing"] if unlike else []
     if unlike and stage.artifact.find_replaced(print_) is not None:
         reasons.append("made before with these values: it is brought back from .replaced")
     reasons += [f"waits for {name}" for name in waits]
@@ -112,8 +119,15 @@ def current_stages(stages: Sequence[Stage]) -> frozenset[str]:
         return frozenset(stage.name for stage in stages if (stage.artifact.description() or {}).get("complete"))
 
 
-def _changes(before: Mapping[str, object], content: Document) -> list[str]:
-    former = before.get("document")
+def _as_it_was(content: Document, former: object, config: BaseModel) -> Document:
+    """The document without keys that the former one could not have, as long as they hold their defaults."""
+    if not isinstance(former, dict):
+        return content
+    added = set(absent_defaults(config, former.get("config", {}).keys()))
+    return {**content, "config": {key: value for key, value in content["config"].items() if key not in added}}
+
+
+def _changes(former: object, content: Document) -> list[str]:
     lines = differences(former, content) if isinstance(former, dict) else []
     return lines or ["what it was made from is not on record"]
 

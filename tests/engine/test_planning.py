@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from toy_stages import Double, Make, ToyConfig
 
+from clouds.config import ConfigModel
 from clouds.engine.fingerprint import differences, fingerprint
 from clouds.engine.planning import StagePlan, plan_stages
 from clouds.engine.runner import Orders, run_stages
@@ -77,6 +78,42 @@ def test_every_value_counts(done: Path, field: str) -> None:
 
 def test_a_neutral_value_concerns_none(done: Path) -> None:
     assert would_run(plan_stages(stages(done, {"batch_size": 1, "seconds": 0.1}))) == {}
+
+
+class Rule(ConfigModel):
+    least: float = 0.5
+    names: tuple[str, ...] = ("a", "b")
+
+
+class NewerConfig(ToyConfig):
+    """As a later version of the tool has it."""
+
+    rule: Rule | None = None
+    shown: Rule = Rule()
+    words: tuple[str, ...] = ("a", "b")
+
+
+def test_what_a_newer_version_adds_to_a_config_concerns_none_who_do_not_ask_for_it(
+    done: Path, runtime: Runtime
+) -> None:
+    def newer(**values: Any) -> list[Stage]:
+        changed = stages(done)
+        changed[0].config = NewerConfig(**values)  # type: ignore[misc]
+        return changed
+
+    assert would_run(plan_stages(newer())) == {}
+    assert would_run(plan_stages(newer(rule={})))["make"] == (
+        "config rule.least: (none) -> 0.5",
+        'config rule.names.0: (none) -> "a"',
+        'config rule.names.1: (none) -> "b"',
+    )
+    assert "config shown.least: (none) -> 0.1" in would_run(plan_stages(newer(shown={"least": 0.1})))["make"]
+    assert would_run(plan_stages(newer(text="b")))["make"] == ('config text: "a" -> "b"',)
+    # once it is on record, leaving it out is a change like any other
+    run_stages(newer(words=(), rule={"names": ["a"]}), done, runtime, Orders())
+    assert would_run(plan_stages(newer(words=(), rule={"names": ["a"]}))) == {}
+    for values in ({"rule": {"names": ["a"]}}, {"words": ()}, {"words": (), "rule": {}}):
+        assert "make" in would_run(plan_stages(newer(**values)))
 
 
 def test_other_weights_and_another_version_of_a_stage_are_named(done: Path) -> None:
