@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 from ablation_filters import HARDER, Labelled, filtered, filters_of
+from ablation_online import WAYS
 from ablation_stages import First, FirstConfig, Labels, SceneLabels, label_files, majority_of_instances
 from open_clip.constants import HF_CONFIG_NAME
 
@@ -96,6 +97,7 @@ class Benchmark:
             **self._repainting(),
             **self._labelling(),
             **self._filtering(),
+            **self._online(),
             **self._bounds(),
             **self._content(),
             **self._numbers(),
@@ -265,6 +267,24 @@ class Benchmark:
             for name, way in filters_of(self.config).items()
         }
 
+    def _online(self) -> dict[str, Variant]:
+        """Rows in which the segmenter's teacher labels as it learns, for as many steps as a round has."""
+        config, method = self.config, self._method
+        return {
+            row: Variant(
+                way.what,
+                self._parts.selftrain_online(
+                    row,
+                    config.selftrain.model_copy(update={"online": way.config}),
+                    method["adapt"],
+                    images=method["generate"],
+                    repainted=method["repaint"],
+                    refine=config.refine,
+                ),
+            )
+            for row, way in WAYS.items()
+        }
+
     def _content(self) -> dict[str, Variant]:
         """The method under prompts of what the source shows already: does content help, or any painting?"""
         config, parts = self.config, self._parts
@@ -319,7 +339,7 @@ class Benchmark:
 
 def _draws_of_generated(training: Train | Selftrain) -> float:
     config = training.config
-    if not isinstance(training, Selftrain) or training.labels is None or not isinstance(config, SelftrainConfig):
+    if not isinstance(training, Selftrain) or training.images is None or not isinstance(config, SelftrainConfig):
         return 0.0
     repainted = config.repainted_weight if training.repainted is not None else 0.0
     total = sum(config.data.values()) + repainted + config.generated_weight

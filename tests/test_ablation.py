@@ -178,7 +178,8 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
 
     assert values["source"]["augment.jitter"] is None
     assert {key for key in values["source-jitter"] if key.startswith("augment.jitter.")}
-    assert values["frozen"].items() - values["source-jitter"].items() == {("segmenter.backbone.frozen", True)}
+    changed = {key: value for key, value in values["frozen"].items() if value != values["source-jitter"].get(key)}
+    assert changed == {"segmenter.backbone.frozen": True}
     assert models["scratch"].config.segmenter.backbone.weights == "test_convnext"
     for row in ("source-long", "jitter-long", "repainted-long", "round-2"):
         assert steps[row] == whole
@@ -193,6 +194,7 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
     assert models["images-9"].images.images.config.count == 9
     assert "images-7" not in models  # that is `refined`
     check_the_filters(found)
+    check_online(found)
     plain = models["plain"]
     assert plain.start is models["repainted-plain"] and plain.labels.labels.teacher is plain.start
     for painted in (plain.images, plain.repainted):
@@ -218,6 +220,20 @@ def check_the_filters(found: Any) -> None:
         else:
             assert config.harder is None and [one.type.replace("_", "-") for one in config.filters] == [row[7:]]
     assert not [name for name in (stage.name for stage in found.stages(["raw"])) if "judge" in name]
+
+
+def check_online(found: Any) -> None:
+    """Each row learns as long as a round, of the same images, whose labels no stage made."""
+    refined = found.variants["refined"]
+    online = {row: found.variants[row] for row in ("online", "online-mix", "online-refined", "cluda")}
+    for variant in online.values():
+        model = variant.model
+        assert (model.start.name, model.images.name, model.labels) == ("adapt", "generate", None)
+        assert (variant.steps, variant.generated_draws) == (refined.steps, refined.generated_draws)
+        assert model.config.online.teacher.decay == 0.999
+    assert [row for row, one in online.items() if one.model.config.online.mix] == ["online-mix", "cluda"]
+    assert [row for row, one in online.items() if one.model.config.online.contrast] == ["cluda"]
+    assert [row for row, one in online.items() if one.model.sharpening] == ["online-refined"]
 
 
 def test_stages_come_after_what_they_need_and_bear_names_of_their_own(
