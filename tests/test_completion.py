@@ -36,7 +36,7 @@ def test_the_script_of_a_shell(shell: str, said: str) -> None:
     [
         ("clouds ex", ["export"]),
         ("clouds doctor --js", ["--json"]),
-        ("clouds run clouds_gt", ["clouds_gta5", "clouds_gta5_rn101", "clouds_gta5_rn50"]),
+        ("clouds run clouds_gt", ["clouds_gta5", "clouds_gta5_online", "clouds_gta5_rn101", "clouds_gta5_rn50"]),
         ("clouds export x --format o", ["onnx"]),
         ("clouds export x --format coco", ["coco-panoptic", "coco-rle"]),
     ],

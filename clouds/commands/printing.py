@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import typer
 from clouds.report.printed import JSON, MARKDOWN, TERMINAL, folded
 from clouds.report.tables import markdown
 
-__all__ = ["JSON", "MARKDOWN", "TERMINAL", "print_json", "table_text", "terminal_width"]
+__all__ = ["JSON", "MARKDOWN", "TERMINAL", "paragraph", "print_json", "table_text", "terminal_width"]
 
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> str:
@@ -22,6 +23,12 @@ def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], form: str) 
 def print_json(value: Any) -> None:
     """A value for a program to read, alone on standard output."""
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def paragraph(text: str) -> str:
+    """A text in lines of the terminal's width."""
+    width = terminal_width()
+    return text if width is None else textwrap.fill(text, width)
 
 
 def terminal_width() -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from clouds.assembly import Assembly
-from clouds.commands.printing import JSON, TERMINAL, print_json, table_text
+from clouds.commands.printing import JSON, TERMINAL, paragraph, print_json, table_text
 from clouds.engine.lock import holder
 from clouds.engine.planning import current_stages
 from clouds.engine.status import Failure, StageStatus, failures, format_duration, stage_status
@@ -36,7 +36,7 @@ def print_status(assembly: Assembly, form: str = TERMINAL) -> None:
     text = table_text(_HEADER, [_row(status) for status in statuses], form)
     typer.echo(text if form == TERMINAL else f"\n{text}", nl=False)
     for name, summary in filters.items():
-        typer.echo(f"{name}: {filter_sentence(summary)}")
+        typer.echo(paragraph(f"{name}: {filter_sentence(summary)}"))
     for failure in failed:
         typer.echo(f"failed: {failure.stage}/{failure.item}: {failure.error}")
     if failed:

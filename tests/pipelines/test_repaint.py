@@ -170,7 +170,7 @@ def test_without_it_the_rounds_begin_at_once(models: Path, tmp_path: Path, cloud
     tree = small_config(models, tmp_path / "run", repaint=None, adapt=None)
     _, out, _ = clouds("plan", write_config(tmp_path / "plain.yaml", tree))
     names = [line.split()[0] for line in out.splitlines()[1:]]
-    assert names[:4] == ["train", "evaluate-train", "generate", "label-1"]
+    assert names[:5] == ["train", "evaluate-train", "generate", "judge-prompt", "label-1"]
 
 
 def test_what_it_does_not_say_is_as_generated(models: Path, tmp_path: Path, clouds: Clouds) -> None:
