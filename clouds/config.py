@@ -204,6 +204,9 @@ def absent_defaults(config: BaseModel, known: Collection[str], prefix: str = "")
     """
     for name, field in type(config).model_fields.items():
         key, value = f"{prefix}{name}", getattr(config, name)
+        if key in known:
+            # it was no group before, so what is in it now was asked for
+            continue
         if _has(known, key):
             yield from _absent_within(value, known, key)
         elif not field.is_required() and value == field.get_default(call_default_factory=True):

@@ -82,6 +82,16 @@ class Config(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _who_labels_is_asked_again(self) -> "Config":
+        asked = {"loss", "views"} & set(self.filter.wants()) if self.filter is not None else ()
+        if self.label.detectron2 is not None and asked:
+            raise ValueError(
+                "`class_loss`, `harder` and `view_agreement` ask the segmenter that labelled again, and a model of "
+                "detectron2 cannot be asked: leave them out of `filter`, or set `label.detectron2` to null"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_clip_reads_prompts(self) -> "Config":
         if self.filter is not None and "prompt" in self.filter.wants() and self.filter.clip is None:
             backbone = self.train.segmenter.backbone

@@ -90,7 +90,9 @@ def test_clouds_online_states_the_published_numbers() -> None:
     augment = found.selftrain.generated_augment
     assert (augment.crop, augment.scale, augment.flip) == ((768, 768), (1.0, 1.0), 0.5)
     assert augment.jitter is not None and augment.blur is None
-    rest = {"selftrain": found.selftrain.model_copy(update={"online": None}), "name": in_rounds.name}
+    assert found.selftrain.ema is None
+    selftrain = found.selftrain.model_copy(update={"online": None, "ema": in_rounds.selftrain.ema})
+    rest = {"selftrain": selftrain, "name": in_rounds.name}
     assert found.model_copy(update=rest) == in_rounds
 
 

@@ -44,6 +44,8 @@ class RefinementConfig(ConfigModel):
     """Who gets a pixel that masks of several classes claim."""
     unclaimed: Literal["keep", "keep_confident", "ignore"] = _RULE.unclaimed
     """Pixels without a mask keep the pseudo-label, keep it where confident, or become ignore."""
+    keep_unprompted: bool = _RULE.keep_unprompted
+    """Whether an image none of whose components is prompted keeps its pseudo-label, whatever `unclaimed` says."""
     min_confidence: Share = _RULE.min_confidence
     """The least confidence at which `keep_confident` keeps a pseudo-label."""
     protect_small: bool = _RULE.protect_small

@@ -59,7 +59,7 @@ class OriginalSam:
 
 
 class _FusedAttention(nn.Module):
-    """The decoder's attention with its weights and their names, a quarter of the refinement's time faster on a CPU."""
+    """The decoder's attention with its weights and their names, fused into one call."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()

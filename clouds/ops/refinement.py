@@ -157,7 +157,8 @@ def _settled(
 ) -> RefinementResult:
     labels_HW = one.labels_HW
     claimed_HW, contested_HW = _settle(claims, settings, np.full_like(labels_HW, ignore), ignore)
-    unclaimed_HW = _unclaimed(labels_HW, one.confidence_HW, settings, ignore)
+    keeps = settings.keep_unprompted and not asked.regions
+    unclaimed_HW = labels_HW if keeps else _unclaimed(labels_HW, one.confidence_HW, settings, ignore)
     refined_HW = np.where(claimed_HW == ignore, unclaimed_HW, claimed_HW)
     if settings.contested == "ignore":
         refined_HW[contested_HW] = ignore

@@ -50,6 +50,8 @@ class RefinementSettings:
     """Who gets a pixel that masks of several classes claim: the better mask by `choose_by`, the smaller, or nobody."""
     unclaimed: Unclaimed = "keep"
     """Pixels without a mask keep the pseudo-label, keep it from `min_confidence` on, or become ignore."""
+    keep_unprompted: bool = False
+    """Whether an image none of whose components is prompted keeps its pseudo-label, whatever `unclaimed` says."""
     min_confidence: float = 0.5
     """The least confidence at which `keep_confident` keeps a pseudo-label."""
     protect_small: bool = True
@@ -73,11 +75,13 @@ def published() -> RefinementSettings:
     """The rule of the published CLOUDS code (yasserben/CLOUDS), without its slips.
 
     Five random points on every component over 5,000 of 768x768 pixels, one pass, the best mask by the model's
-    estimate, nothing rejected; pixels claimed by two classes and pixels claimed by none carry no label. Unlike there,
-    a prompt cannot lose its class and two overlapping masks of the same class are united.
+    estimate, nothing rejected; pixels claimed by two classes and pixels claimed by none carry no label, but in an image
+    without such a component all keep theirs. Unlike there, a prompt cannot lose its class and two overlapping masks of
+    the same class are united.
     """
     return RefinementSettings(
         min_area=5000 / (768 * 768),
+        connectivity=4,
         points="random",
         points_per_component=5,
         passes=1,
@@ -85,6 +89,7 @@ def published() -> RefinementSettings:
         min_agreement=0.0,
         contested="ignore",
         unclaimed="ignore",
+        keep_unprompted=True,
         protect_small=False,
     )
 

@@ -185,15 +185,21 @@ class Draws(TorchDataset[Drawn | CloudsError]):
                 break
         return cropped
 
+    def drawn_before(self, number: int) -> NDArray[np.int64]:
+        """How often each source is drawn from before this draw."""
+        chunk, place = divmod(number, _CHUNK)
+        while len(self._counts) <= chunk:
+            self._counts.append(self._counts[-1] + self._count(self._sources_in(len(self._counts) - 1)))
+        return self._counts[chunk] + self._count(self._sources_in(chunk)[:place])
+
     def _turn(self, number: int) -> tuple[int, int]:
         """The source of a draw, and how often it was drawn from before."""
         chunk, place = divmod(number, _CHUNK)
-        while len(self._counts) <= chunk:
-            chosen = self._sources_in(len(self._counts) - 1)
-            self._counts.append(self._counts[-1] + np.bincount(chosen, minlength=len(self.sources)))
-        chosen = self._sources_in(chunk)[: place + 1]
-        source = int(chosen[-1])
-        return source, int(self._counts[chunk][source] + (chosen[:-1] == source).sum())
+        source = int(self._sources_in(chunk)[place])
+        return source, int(self.drawn_before(number)[source])
+
+    def _count(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(chosen, minlength=len(self.sources))
 
     def _sources_in(self, chunk: int) -> NDArray[np.int64]:
         """The source of each draw of a chunk: multiples of the golden ratio, which share any stretch out by weight."""

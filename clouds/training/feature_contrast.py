@@ -35,8 +35,8 @@ class FeatureContrast:
         """The weighted loss of the whole step, the same on every process; its gradient is that of the own images.
 
         Args:
-            learned_B1hw: in [0, 1], how much of a pixel's part falls to the fused map, the rest to the coarse one;
-                None: all of it.
+            learned_B1hw: in [0, 1]; of a pair, the product of its pixels' falls to the fused map and the rest to the
+                coarse one; None: all of it to the fused one.
             weights_BHW: how far labels are trusted; None: wholly.
             labelled: which images have labels of their own.
         """
@@ -45,22 +45,25 @@ class FeatureContrast:
         trust_BN = torch.ones_like(labels_BN, dtype=torch.float32)
         if weights_BHW is not None and config.confidence:
             trust_BN = self._at_size(weights_BHW[:, None].to(device).float(), "nearest-exact")[:, 0].flatten(1)
-        maps = [(output.fused_BChw, trust_BN)]
+        maps = [(output.fused_BChw, trust_BN, 1.0)]
         if learned_B1hw is not None:
-            share_BN = self._at_size(learned_B1hw.float(), "bilinear")[:, 0].flatten(1)
-            maps = [(output.fused_BChw, trust_BN * share_BN), (output.coarse_BChw, trust_BN * (1 - share_BN))]
+            share_BN = trust_BN * self._at_size(learned_B1hw.float(), "bilinear")[:, 0].flatten(1)
+            # a pair counts on the fused map by the product of its pixels' shares, on the coarse one by what is left of
+            # it: the loss is linear in the pairs' weights, so that is a difference of two
+            coarse_BChw = output.coarse_BChw
+            maps = [(output.fused_BChw, share_BN, 1.0), (coarse_BChw, trust_BN, 1.0), (coarse_BChw, share_BN, -1.0)]
         is_labelled = torch.tensor(labelled, device=device)
         # zeros whose gradient reaches all that gave the maps, which data parallel training waits for
         given = [output.fused_BChw, output.coarse_BChw, *([] if learned_B1hw is None else [learned_B1hw])]
         total = torch.stack([one[:0].float().sum() for one in given]).sum()
         for factor, rows in ((config.source_weight, is_labelled), (config.target_weight, ~is_labelled)):
-            for map_BChw, weights_BN in maps:
+            for map_BChw, weights_BN, sign in maps:
                 features_BCN = self._at_size(map_BChw.float(), "bilinear").flatten(2)
                 features_NC = features_BCN[rows].transpose(1, 2).flatten(0, 1)
                 pixels = _everywhere(
                     accelerator, features_NC, labels_BN[rows].flatten(), weights_BN[rows].flatten(), self._ignore
                 )
-                total = total + factor * self._loss(*pixels)
+                total = total + sign * factor * self._loss(*pixels)
         return total
 
     def _loss(self, features_NC: Tensor, labels_N: Tensor, weights_N: Tensor) -> Tensor:

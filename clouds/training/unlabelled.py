@@ -75,7 +75,8 @@ class OnlineDraws(TorchDataset[Drawn | CloudsError]):
         shown_HWC, labels_HW = drawn.image_HWC, np.full_like(drawn.labels_HW, self.ignore)
         open_HW, skipped = drawn.labels_HW != self.ignore, drawn.skipped
         if self._pasted is not None and self.mix is not None:
-            other = self._pasted.draw(number)
+            # counted among themselves: the numbers of these draws alone would favour a source by the luck of the seed
+            other = self._pasted.draw(int(self._draws.drawn_before(number)[self._labelled :].sum()))
             _check_sizes(drawn, other)
             rng = np.random.default_rng(item_seed(self.seed, "class mix", number))
             pasted_HW = pasted_pixels(other.labels_HW, rng, self.mix.share, self.ignore)

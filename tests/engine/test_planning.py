@@ -109,6 +109,13 @@ def test_what_a_newer_version_adds_to_a_config_concerns_none_who_do_not_ask_for_
     )
     assert "config shown.least: (none) -> 0.1" in would_run(plan_stages(newer(shown={"least": 0.1})))["make"]
     assert would_run(plan_stages(newer(text="b")))["make"] == ('config text: "a" -> "b"',)
+    run_stages(newer(text="c"), done, runtime, Orders())
+    assert would_run(plan_stages(newer(text="c", rule={})))["make"] == (
+        "config rule: null -> (none)",
+        "config rule.least: (none) -> 0.5",
+        'config rule.names.0: (none) -> "a"',
+        'config rule.names.1: (none) -> "b"',
+    )
     # once it is on record, leaving it out is a change like any other
     run_stages(newer(words=(), rule={"names": ["a"]}), done, runtime, Orders())
     assert would_run(plan_stages(newer(words=(), rule={"names": ["a"]}))) == {}

@@ -309,9 +309,9 @@ def test_the_named_rules():
 def published_rule(labels_HW, model, rng):
     """The rule as the paper tells it, on whole masks: slow and plain."""
     settings = published()
-    areas = [r for r in connected_components(labels_HW) if r.area > 5000 / 768**2 * labels_HW.size]
+    areas = [r for r in connected_components(labels_HW, connectivity=4) if r.area > 5000 / 768**2 * labels_HW.size]
     if not areas:
-        return np.full_like(labels_HW, IGNORE)
+        return labels_HW
     candidates = model.predict(prompts_for(areas, "random", settings.points_per_component, False, rng), None)
     classes_HW = [[set() for _ in row] for row in labels_HW]
     for region, logits_CHW, quality_C in zip(areas, candidates.logits_NCHW, candidates.quality_NC, strict=True):

@@ -139,3 +139,34 @@ def test_sources_without_images_or_weight_are_refused():
         OnlineDraws([labelled()], [empty], 5, LABELS.ignore)
     with pytest.raises(CloudsError, match="no data"):
         OnlineDraws([labelled(weight=0.0)], [unlabelled()], 5, LABELS.ignore, mix=MixConfig())
+
+
+class OfOneClass:
+    """Images whose every pixel is of one class: what is pasted tells where it is from."""
+
+    ids = ("0", "1", "2")
+
+    def __init__(self, class_id):
+        self.name, self.class_id = f"class {class_id}", class_id
+
+    def image(self, index):
+        return np.zeros((32, 64, 3), np.uint8)
+
+    def labels(self, index):
+        return np.full((32, 64), self.class_id, np.uint8)
+
+    def stamp(self, index):
+        return ""
+
+    def identity(self):
+        return {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_pasted_is_shared_out_as_the_labelled_sources_are_weighted(seed):
+    sources = [labelled(OfOneClass(0), augment=CLEAN), labelled(OfOneClass(1), weight=3.0, augment=CLEAN)]
+    target = unlabelled(augment=CLEAN, weight=2.0)
+    draws = OnlineDraws(sources, [target], seed, LABELS.ignore, mix=MixConfig(share=1.0))
+    pasted = [int(one.labels_HW[0, 0]) for one in asked(draws, count=240)]
+    assert len(pasted) == pytest.approx(80, abs=1)
+    assert pasted.count(1) == pytest.approx(60, abs=2)
