@@ -1,6 +1,6 @@
 """The folder of an export: whose it is, what was asked for, and how far it has come. It knows no format.
 
-OUT/export.json             what was asked for; `complete` once everything is there
+OUT/export.json             what was asked for; once everything is there, `complete` and the `names` beside it
 OUT/.export/parts.jsonl     a record per part that is whole; gone when the export is complete
 OUT/.export/notes/          what the parts add to the indexes; gone when the export is complete
 """
@@ -23,6 +23,7 @@ DESCRIPTION = "export.json"
 _PARTS = "parts.jsonl"
 # all that a process leaves which was killed before it could say what the folder is
 _BEFORE = {WORK, f".{DESCRIPTION}.tmp"}
+_OWN = {DESCRIPTION, WORK}
 _OTHER = "name another folder with --out"
 
 Row = dict[str, Any]
@@ -50,7 +51,7 @@ class ExportFolder:
     def check(self, *, force: bool) -> None:
         """Raise `UsageError` where the folder holds anything but this export, begun or complete.
 
-        With `force` another export may be there; what no export made never may.
+        With `force` another export may be there; what no export made never may, nor may a complete one lack anything.
         """
         if self.out.exists() and not self.out.is_dir():
             raise UsageError(f"--out {self.out}: is a file", _OTHER)
@@ -66,6 +67,20 @@ class ExportFolder:
                 f"--out {self.out}: holds another export: {_difference(former, self._request)}",
                 f"{_OTHER}, or discard what is there with --force",
             )
+
+        self._check_names(content, force=force)
+
+    def _check_names(self, content: Row, *, force: bool) -> None:
+        """What lies in the folder is what the export there wrote, where that is on record and matters."""
+        if "names" not in content:
+            return
+        made, found = set(content["names"]), {path.name for path in self.out.iterdir()}
+        foreign = sorted(found - made - _OWN)
+        if foreign and force:
+            raise UsageError(f"--out {self.out}: {foreign[0]} is in it, which no export made", f"move it, or {_OTHER}")
+        gone = sorted(made - found)
+        if gone and not force:
+            raise UsageError(f"--out {self.out}: {gone[0]} of the export is gone", "make it anew with --force")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -105,7 +120,14 @@ class ExportFolder:
 
     def end(self, summary: Row) -> None:
         """Say that everything is there."""
-        content = {"clouds": __version__, "request": self._request, "complete": True, "summary": summary}
+        names = sorted({path.name for path in self.out.iterdir()} - _OWN)
+        content = {
+            "clouds": __version__,
+            "request": self._request,
+            "complete": True,
+            "names": names,
+            "summary": summary,
+        }
         write_json(self.out / DESCRIPTION, content)
 
     def clear(self) -> None:
@@ -121,7 +143,7 @@ class ExportFolder:
         """Delete what is there; a crash on the way leaves a note that nothing here counts."""
         write_json(self.out / DESCRIPTION, {"clouds": __version__, "discarding": True, "complete": False})
         for path in self.out.iterdir():
-            if path.name in (DESCRIPTION, WORK):
+            if path.name in _OWN:
                 continue
             _remove(path)
         # the holder's file stays: this process is the holder

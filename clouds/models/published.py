@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clouds.data.labels import LabelMap
 from clouds.errors import CloudsError, UsageError
-from clouds.models.backbones import clip_backbone
+from clouds.models.backbones import Backbone, clip_backbone
 from clouds.models.misfits import misfits, some
 from clouds.models.published_clip import published_clip
 from clouds.models.published_mask2former import mask2former_backbone
@@ -30,6 +30,8 @@ _POINTS = 3 * 4 * 2
 """What each head of the deformable attention has offsets for: levels, points per level, coordinates."""
 
 _TRAINED = "criterion.empty_weight"
+_LEVELS = 0.05
+"""By how much of 255 grey levels a normalisation that is written down may differ from the one that is meant."""
 
 _LOOKS = (
     (r"backbone\.clip_model\.visual\.trunk\.stem\.", "CLOUDS with a CLIP ConvNeXt"),
@@ -96,7 +98,10 @@ def published_head(tensors: Mapping[str, Tensor]) -> PublishedHead:
             continue
         for letter, part in zip("qkv", tensors[name].float().chunk(3), strict=True):
             ours[f"{packed[1]}{letter}_proj.{packed[2]}"] = part
-    return PublishedHead(_head_config(tensors), ours, text, frozenset(names))
+    config = _head_config(tensors)
+    if not text and "class_predictor.weight" not in ours:
+        raise _lacks(f"{_QUERIES}class_embed.weight")
+    return PublishedHead(config, ours, text, frozenset(names))
 
 
 def convert(
@@ -126,6 +131,7 @@ def convert(
     tower = clip_backbone(
         clip.model.visual, clip.config["model_cfg"], clip.config["preprocess_cfg"], keep_projection=ensemble is not None
     )
+    _check_normalisation(tensors, tower)
     tower.freeze(True)
     read = head.text or ensemble is not None
     naming = naming_of(clip, label_map, names, head.text, ensemble) if read else None
@@ -156,6 +162,7 @@ def _without_clip(tensors: Mapping[str, Tensor], head: PublishedHead, label_map:
             "ResNet or a Swin",
         )
     tower, kind, used = found
+    _check_normalisation(tensors, tower)
     _check_classes(head, tensors, label_map)
     with torch.random.fork_rng(devices=[]):
         model = MaskSegmenter(tower, head.config, label_map.num_classes)
@@ -165,9 +172,9 @@ def _without_clip(tensors: Mapping[str, Tensor], head: PublishedHead, label_map:
 
 
 def _head_config(tensors: Mapping[str, Tensor]) -> HeadConfig:
-    def shape(name: str) -> tuple[int, ...]:
-        if name not in tensors:
-            raise CloudsError(f"the checkpoint's mask head lacks {name}", "fetch it again, or give another checkpoint")
+    def shape(name: str, rank: int = 2) -> tuple[int, ...]:
+        if name not in tensors or tensors[name].ndim != rank:
+            raise _lacks(name)
         return tuple(tensors[name].shape)
 
     former = f"{_QUERIES}static_query.weight"
@@ -184,7 +191,25 @@ def _head_config(tensors: Mapping[str, Tensor]) -> HeadConfig:
             decoder_feedforward=shape(f"{_QUERIES}transformer_ffn_layers.0.linear1.weight")[0],
         )
     except ValidationError as error:
-        raise CloudsError(f"the checkpoint's mask head has sizes that cannot be: {error}") from error
+        first = error.errors()[0]
+        told = f"{first['loc'][0]} = {first['input']!r}: {first['msg']}"
+        raise CloudsError(f"the checkpoint's mask head has sizes that cannot be: {told}", "fetch it again") from error
+
+
+def _lacks(name: str) -> CloudsError:
+    return CloudsError(f"the checkpoint's mask head lacks {name}", "fetch it again, or give another checkpoint")
+
+
+def _check_normalisation(tensors: Mapping[str, Tensor], tower: Backbone) -> None:
+    """Raises `CloudsError` where the checkpoint says that its images were normalised in another way."""
+    for name, ours in (("pixel_mean", tower.mean), ("pixel_std", tower.std)):
+        own = (ours * 255).flatten()
+        said = tensors[name].float().flatten() if name in tensors else own
+        if said.shape != own.shape or not torch.allclose(said, own, rtol=0, atol=_LEVELS):
+            raise CloudsError(
+                f"the checkpoint's {name} is {said.tolist()}, not {own.tolist()}, as published models have it",
+                "give a published checkpoint",
+            )
 
 
 def _check_classes(head: PublishedHead, tensors: Mapping[str, Tensor], label_map: LabelMap) -> None:

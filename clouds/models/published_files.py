@@ -41,6 +41,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = _content(path)
     except pickle.UnpicklingError as error:
+        if "invalid load key" in str(error) or "truncated" in str(error):
+            raise CloudsError(f"checkpoint {path} cannot be read: it is damaged, or none", "fetch it again") from error
         raise CloudsError(
             f"checkpoint {path} is no file of plain tensors, and opening it could run code: "
             + str(error).strip().splitlines()[0],
@@ -52,9 +54,16 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CloudsError(f"checkpoint {path} is not a dictionary of tensors", "give the file that was published")
+    if not isinstance(content, Mapping):
+        raise _no_tensors(path, "it is none at all")
+    strange = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
+    if strange is not None:
+        raise _no_tensors(path, f"{strange} is none")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _no_tensors(path: Path, why: str) -> CloudsError:
+    return CloudsError(f"checkpoint {path} is not a dictionary of tensors: {why}", "give the file that was published")
 
 
 def _content(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +169,30 @@ def test_an_artifact_that_changed_is_another_export(tmp_path):
     (run / "refine-1" / "stage.json").write_text(json.dumps({**content_of_stage, "edition": 1}))
     with pytest.raises(UsageError, match="holds another export: content was"):
         export(opened(run), "mmseg", tmp_path / "out")
+
+
+def test_what_no_export_made_is_never_discarded(images, tmp_path):
+    out = tmp_path / "out"
+    export(images, "imagefolder", out)
+    (out / "notes").mkdir()
+    (out / "notes" / "thesis.txt").write_text("mine")
+    for again in ("mmseg", "imagefolder"):
+        with pytest.raises(UsageError, match="notes is in it, which no export made"):
+            export(images, again, out, force=True)
+    assert export(images, "imagefolder", out) == []
+    assert (out / "notes" / "thesis.txt").read_text() == "mine"
+
+
+def test_an_export_that_lost_something_is_not_up_to_date(images, tmp_path):
+    out = tmp_path / "out"
+    export(images, "imagefolder", out)
+    whole = {path.relative_to(out) for path in out.rglob("*")}
+    lost = next(path for path in sorted(out.iterdir()) if path.is_dir() and not path.name.startswith("."))
+    shutil.rmtree(lost)
+    with pytest.raises(UsageError, match=f"{lost.name} of the export is gone"):
+        export(images, "imagefolder", out)
+    export(images, "imagefolder", out, force=True)
+    assert {path.relative_to(out) for path in out.rglob("*")} == whole
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -158,6 +158,8 @@ QUERY = "sem_seg_head.predictor.query_feat.weight"
     ("change", "message"),
     [
         ({QUERY: None}, r"lacks sem_seg_head\.predictor\.query_feat\.weight"),
+        ({"sem_seg_head.predictor.class_embed.weight": None}, r"lacks sem_seg_head\.predictor\.class_embed\.weight"),
+        ({"pixel_mean": torch.tensor([123.675, 116.28, 103.53])}, r"pixel_mean is \[123\.67"),
         ({"sem_seg_head.predictor.decoder_norm.bias": None}, r"missing: transformer\.decoder\.layernorm\.bias"),
         ({"sem_seg_head.predictor.decoder_norm.bias": torch.zeros(5)}, r"layernorm\.bias \[5\], not \[32\]"),
         ({"sem_seg_head.pixel_decoder.adapter_2.weight": torch.zeros(1)}, r"has not: .*adapter_2\.weight"),

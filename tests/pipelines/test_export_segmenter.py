@@ -16,6 +16,7 @@ from clouds import load_segmenter
 from clouds.data.world.classes import CLASSES
 from clouds.errors import CloudsError
 from clouds.export.models.lineage import lineage_of
+from clouds.models.segmenter_folder import is_segmenter
 
 Clouds = Callable[..., tuple[int, str, str]]
 COMMIT = "c" * 40
@@ -73,6 +74,9 @@ def test_the_same_command_again_and_another(finished: Path, clouds: Clouds, tmp_
     assert status == 2 and "holds another export" in err and "--force" in err and files(tmp_path / "out") == before
     assert clouds(*other, "--force")[0] == 0
     assert files(tmp_path / "out")["model.safetensors"] != before["model.safetensors"]
+    for over in (tmp_path / "out", tmp_path / "out" / "inside"):
+        status, _, err = clouds("export", tmp_path / "out", *command[2:-1], over, "--force")
+        assert status == 2 and "is where the segmenter lies" in err and is_segmenter(tmp_path / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     status, _, err = clouds(*command[:-1], tmp_path / "mine", "--force")

@@ -54,6 +54,9 @@ def export_segmenter(folder: Path, name: str, out: Path, options: Options, say: 
     segmenter = find_segmenter(folder)
     lineage = lineage_of(segmenter)
     size = options.size or lineage.crop or _SIZE
+    source, target = segmenter.resolve(), out.resolve()
+    if source == target or target in source.parents or source in target.parents:
+        raise UsageError(f"--out {out}: is where the segmenter lies, {segmenter}", "name another folder with --out")
     export = ExportFolder(out, _request(format_, segmenter, lineage, size))
     export.check(force=options.force)
     if export.complete and not options.force:

@@ -34,7 +34,11 @@ const store = {
     }
     const found = this.embedded(file) ?? this.beside(file);
     this.kept.set(file, found);
-    if (this.kept.size > this.most) this.kept.delete(this.kept.keys().next().value);
+    // one that is on its way is asked for once: a second promise would take the first one's place for good
+    for (const name of this.kept.keys()) {
+      if (this.kept.size <= this.most) break;
+      if (!this.waiting.has(name)) this.kept.delete(name);
+    }
     return found;
   },
 
@@ -49,7 +53,7 @@ const store = {
       this.waiting.set(file, resolve);
       script.src = `gallery/${file}.js`;
       script.onload = () => script.remove();
-      script.onerror = () => { script.remove(); this.kept.delete(file); reject(new Error(`gallery/${file}.js is not beside this page`)); };
+      script.onerror = () => { script.remove(); this.kept.delete(file); this.waiting.delete(file); reject(new Error(`gallery/${file}.js is not beside this page`)); };
       document.head.append(script);
     });
   },
