@@ -16,8 +16,9 @@ from clouds.models.needs import ImagesNeed, WeightsNeed, images_needed, weights_
 
 _CACHE = "the hub's cache"
 _ESTIMATE = (
-    "disk is an upper bound: images x height x width x (3 bytes + 1 for each map of labels or confidences), as if PNG "
-    "saved nothing; checkpoints of trainings come on top. Downloads are rough."
+    "disk is an upper bound for images, their labels and what filters measure: images x height x width x (3 bytes + "
+    "those of each map), as if PNG saved nothing. On top come SAM's cache (`refine.sam`), predictions that are kept, the "
+    "report's pictures and the checkpoints of trainings. Downloads are rough."
 )
 
 

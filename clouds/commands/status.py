@@ -47,15 +47,11 @@ def _row(status: StageStatus) -> list[str]:
     size = "?" if status.size is None else str(status.size)
     pace = "-" if status.pace is None else f"{status.pace:.3g}/s"
     left = format_duration(status.seconds_left)
-    return [status.name, f"{status.done} of {size}", status.unit, str(status.failed), pace, left, _state(status)]
-
-
-def _state(status: StageStatus) -> str:
-    return "complete" if status.complete else "stale" if status.stale else "begun" if status.size else "-"
+    return [status.name, f"{status.done} of {size}", status.unit, str(status.failed), pace, left, status.state]
 
 
 def _content(statuses: Sequence[StageStatus], failed: Sequence[Failure]) -> dict[str, Any]:
     stages = [
-        {**asdict(one), "pace": one.pace, "seconds_left": one.seconds_left, "state": _state(one)} for one in statuses
+        {**asdict(one), "pace": one.pace, "seconds_left": one.seconds_left, "state": one.state} for one in statuses
     ]
     return {"stages": stages, "failures": [asdict(failure) for failure in failed]}

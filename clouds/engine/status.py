@@ -31,6 +31,13 @@ class StageStatus:
     stale: bool = False
 
     @property
+    def state(self) -> str:
+        """In a word or two."""
+        if self.complete or self.stale:
+            return "complete" if self.complete else "stale"
+        return "not begun" if self.size is None else "begun"
+
+    @property
     def pace(self) -> float | None:
         """Units a second while working, or None before the first."""
         return self.done / self.seconds if self.done and self.seconds > 0 else None

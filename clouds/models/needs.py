@@ -20,8 +20,10 @@ Presence = Literal["on disk", "cached", "to download", "missing", "drawn at rand
 
 _COLOURS, _MAP = 3, 1
 """Bytes a pixel of an image and of a map of labels or confidences, as if PNG saved nothing."""
-_MAPS_A_ROUND = 3
-"""Labels, their confidence, and refined labels."""
+_LABELLED = 3
+"""Maps of a round: labels, their confidence, and refined labels."""
+_JUDGED = {"loss": 2, "views": 1}
+"""Bytes a pixel of what a filter has measured, by what it wants."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,25 @@ def weights_needed(config: ConfigModel) -> list[WeightsNeed]:
 
 def images_needed(config: ConfigModel) -> list[ImagesNeed]:
     """The sets of images a config makes, with the maps that are made of each."""
-    rounds = getattr(config, "rounds", 1)
+    rounds, maps_a_round = getattr(config, "rounds", 1), _maps_a_round(config)
     found = []
     for key, part in _parts(config, ""):
         if not isinstance(part, GenerateConfig):
             continue
         # repainted images come with the labels of what was painted over
-        maps = 1 if hasattr(part, "strength") else _MAPS_A_ROUND * rounds
+        maps = 1 if hasattr(part, "strength") else maps_a_round * rounds
         if rounds or hasattr(part, "strength"):
             found.append(ImagesNeed(key, part.count, *_size(part), maps))
     return found
+
+
+def _maps_a_round(config: ConfigModel) -> int:
+    """Bytes a pixel that labelling, refining and filtering leave; a teacher within a training leaves none."""
+    if getattr(getattr(config, "selftrain", None), "online", None) is not None:
+        return 0
+    asked = getattr(config, "filter", None)
+    filtered = 0 if asked is None else 1 + sum(_JUDGED.get(wanted, 0) for wanted in asked.wants())
+    return _LABELLED + filtered
 
 
 def _size(part: GenerateConfig) -> tuple[int | None, int | None]:

@@ -72,7 +72,9 @@ def write_html(config: RunConfig, stages: Sequence[Stage], current: Collection[s
     folder = config.folder / "report"
     own_map = config.data.label_map() if isinstance(config, HasClasses) else None
     label_map = None if own_map is None else safe_map(own_map)
-    browser = bring_up_to_date(folder / "gallery", stages, label_map)
+    # what was made for other values of the config is told of, and counted with nothing
+    stale = {one.name for one in _statuses(stages, current) if one.stale}
+    browser = bring_up_to_date(folder / "gallery", [one for one in stages if one.name not in stale], label_map)
     numbers = _numbers(config, stages, current, browser, label_map)
     write_atomic(folder / "report.json", as_json(numbers))
     write_atomic(folder / "report.md", as_markdown(numbers))
@@ -114,7 +116,8 @@ def _pieces(page: str, browser: Browser) -> Iterator[str]:
 def _numbers(
     config: RunConfig, stages: Sequence[Stage], current: Collection[str], browser: Browser, label_map: LabelMap | None
 ) -> Numbers:
-    statuses = [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
+    statuses = _statuses(stages, current)
+    fresh = [stage for stage, status in zip(stages, statuses, strict=True) if not status.stale]
     made = [stage for stage in stages if stage.name in current]
     filters = filter_summaries(made)
     models = scores_of([stage.artifact for stage in made])
@@ -135,10 +138,10 @@ def _numbers(
         notes=summary.model_notes(stages),
         label_map=label_map,
         images=image_scores(made),
-        shares=class_shares(config.folder / "report" / "shares.json", stages, models, totals, label_map),
+        shares=class_shares(config.folder / "report" / "shares.json", fresh, models, totals, label_map),
         totals=totals,
         ends=ends(browser.rows()),
-        curves=curves.read_curves(stages),
+        curves=curves.read_curves(fresh),
         provenance=_provenance(config, stages),
     )
 
@@ -148,6 +151,7 @@ def _content(
 ) -> dict[str, Any]:
     models, label_map = numbers.models, numbers.label_map
     header, rows = model_rows(models, numbers.notes)
+    fresh = [stage for stage, status in zip(stages, numbers.statuses, strict=True) if not status.stale]
     return {
         "numbers": numbers,
         "written": datetime.fromisoformat(numbers.written),
@@ -162,7 +166,7 @@ def _content(
         "datasets": dataset_scores(models, label_map),
         "scored_images": list(rows_of(numbers.images)),
         "comparisons": compare_predictions([stage for stage in stages if stage.name in current], label_map),
-        **_pictures(config.folder, stages, label_map),
+        **_pictures(config.folder, fresh, label_map),
         **_shares(numbers.shares, label_map),
         "drawing": curves,
         "seconds": sum(one.seconds for one in numbers.statuses),
@@ -187,6 +191,10 @@ def _setup(own_map: LabelMap | None, label_map: LabelMap | None) -> dict[str, An
     if own_map is None or label_map is None:
         return {"classes": [], "own": [], "safe": []}
     return {"classes": label_map.names, "own": own_map.colors, "safe": label_map.colors}
+
+
+def _statuses(stages: Sequence[Stage], current: Collection[str]) -> list[StageStatus]:
+    return [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
 
 
 def _pictures(folder: Path, stages: Sequence[Stage], label_map: LabelMap | None) -> dict[str, Any]:

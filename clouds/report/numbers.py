@@ -161,8 +161,7 @@ def _stages(statuses: Sequence[StageStatus]) -> str:
     rows = []
     for one in statuses:
         size = "-" if one.size is None else f"{one.done:,} of {one.size:,} {one.unit}s"
-        state = "complete" if one.complete else "stale" if one.stale else "not begun" if one.size is None else "begun"
-        rows.append([one.name, state, size, f"{one.failed:,}", format_duration(one.seconds)])
+        rows.append([one.name, one.state, size, f"{one.failed:,}", format_duration(one.seconds)])
     return f"## Stages\n\n{markdown(['stage', 'state', 'done', 'failed', 'time'], rows)}"
 
 

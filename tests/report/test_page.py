@@ -368,7 +368,7 @@ def test_unfinished_runs_open_without_complaint_and_say_what_is_missing(chromium
         assert nothing.page.get_by_text("generate: not begun").is_visible()
 
         generate(assembly, PROMPTS[:3], width=64)
-        write_html(assembly.config, assembly.stages, [])
+        write_html(assembly.config, assembly.stages, ["generate"])
         images = Opened(context, path)
         images.page.locator(".card").first.scroll_into_view_if_needed()
         images.page.locator(".card img.photo").first.wait_for()
@@ -379,7 +379,7 @@ def test_unfinished_runs_open_without_complaint_and_say_what_is_missing(chromium
         assert images.ids() == []  # of these no change is known
 
         label(assembly, 1, width=64)
-        write_html(assembly.config, assembly.stages, [])
+        write_html(assembly.config, assembly.stages, ["generate", "label-1"])
         labelled = Opened(context, path)
         labelled.page.locator(".card").first.scroll_into_view_if_needed()
         labelled.page.locator(".card img.before").first.wait_for()
