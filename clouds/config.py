@@ -189,6 +189,11 @@ def validate(model: type[C], tree: Mapping[str, Any], where: str) -> C:
         raise UsageError(f"{where}: " + "\n".join(lines)) from None
 
 
+def without_nulls(value: Any) -> Any:
+    """A mapping less its nulls, by which a config takes out what its base names; anything else as it is."""
+    return {name: inner for name, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+
+
 def flatten(config: BaseModel, *, neutral: bool = False, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every value of a config as (`dotted.key`, JSON-ready value); those marked `Neutral` only on request."""
     for name, field in type(config).model_fields.items():

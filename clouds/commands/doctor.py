@@ -17,8 +17,8 @@ from clouds.models.needs import ImagesNeed, WeightsNeed, images_needed, weights_
 _CACHE = "the hub's cache"
 _ESTIMATE = (
     "disk is an upper bound for images, their labels and what filters measure: images x height x width x (3 bytes + "
-    "those of each map), as if PNG saved nothing. On top come SAM's cache (`refine.sam`), predictions that are kept, the "
-    "report's pictures and the checkpoints of trainings. Downloads are rough."
+    "those of each map), as if PNG saved nothing. On top come SAM's cache (`refine.sam`), predictions that are kept, "
+    "the report's pictures and the checkpoints of trainings. Downloads are rough."
 )
 
 

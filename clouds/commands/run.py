@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import typer
 
@@ -12,10 +11,13 @@ from clouds.assembly import Assembly
 from clouds.commands.printing import TERMINAL
 from clouds.commands.report import write_report
 from clouds.config import dump_yaml
+from clouds.engine.atomic import write_atomic
 from clouds.engine.lock import hold
 from clouds.engine.planning import FORCING, plan_stages
 from clouds.engine.stage import Stage
 from clouds.errors import CloudsError
+
+_CONFIG = "config.yaml"
 
 
 def execute(
@@ -28,7 +30,7 @@ def execute(
 
 def bring_up_to_date(assembly: Assembly, stages: Sequence[Stage], force: Collection[str], *, retry: bool) -> bool:
     """Do what is not done; without work, nothing heavy is imported. Whether this process is to tell what came of it."""
-    if not force and _nothing_to_do(assembly.config.folder, stages, retry):
+    if not force and _nothing_to_do(assembly, stages, retry):
         return True
     from clouds.engine.interrupt import raise_on_signals
     from clouds.engine.runner import Orders, run_stages
@@ -50,7 +52,7 @@ def bring_up_to_date(assembly: Assembly, stages: Sequence[Stage], force: Collect
         runtime.close()
 
 
-def _nothing_to_do(folder: Path, stages: Sequence[Stage], retry: bool) -> bool:
+def _nothing_to_do(assembly: Assembly, stages: Sequence[Stage], retry: bool) -> bool:
     """Whether every stage is up to date; then each says so. Asked by a lone process only: several agree first."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return False
@@ -59,7 +61,11 @@ def _nothing_to_do(folder: Path, stages: Sequence[Stage], retry: bool) -> bool:
         return False
     for plan in plans:
         typer.echo(plan.say_up_to_date(), err=True)
-    # what a run leaves that was killed at its very end; a folder that cannot be written to is left as it is
+    folder, config = assembly.config.folder, dump_yaml(assembly.config)
+    # what a run leaves that was killed at its very end, or that went back to values of before; a folder that cannot be
+    # written to is left as it is
     with contextlib.suppress(CloudsError), hold(folder):
         (folder / FORCING).unlink(missing_ok=True)
+        if (folder / _CONFIG).read_text(encoding="utf-8") != config:
+            write_atomic(folder / _CONFIG, config)
     return True

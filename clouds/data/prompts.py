@@ -39,7 +39,7 @@ class PromptsConfig(ConfigModel):
     @model_validator(mode="after")
     def _one_of_two(self) -> "PromptsConfig":
         if (self.file is None) == (self.grammar is None):
-            given = "none is given" if self.file is None else "both are given"
+            given = "none is given" if self.file is None else "both are given (null takes out one that the base names)"
             raise ValueError(f"give one of `file` and `grammar`; {given}")
         return self
 

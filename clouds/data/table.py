@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from clouds.config import ConfigModel, ConfigPath
+from clouds.config import ConfigModel, ConfigPath, without_nulls
 from clouds.data.folder import FolderConfig, open_folder
 from clouds.data.labels import LabelMap, LabelMapConfig
 from clouds.data.published.reading import PRESETS, PublishedConfig, open_published
@@ -49,8 +49,8 @@ class DataTable(ConfigModel):
     """The run's classes: cityscapes19, street11, camvid11, or a list of names or of {name, color, synonyms}."""
     root: ConfigPath | None = None
     """Where the folders of those sets start that name no `root` of their own."""
-    sets: dict[SetName, DatasetConfig]
-    """The data sets by name: letters, digits, `-`, `_` and `.`."""
+    sets: Annotated[dict[SetName, DatasetConfig], BeforeValidator(without_nulls)]
+    """The data sets by name: letters, digits, `-`, `_` and `.`; null takes out one that a `base` names."""
 
     def label_map(self) -> LabelMap:
         """The run's classes, with a colour for each."""

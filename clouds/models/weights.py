@@ -111,6 +111,8 @@ def weight_identity(
         if cache is not None:
             cache.save()
         return identity
+    if not _HUB_ID.fullmatch(source):
+        raise missing_weights(source, revision, f"'{key}'", key=key)
     commit = _cached_commit(source, revision)
     if commit is not None:
         return {"kind": "hub", "id": source, "revision": commit}

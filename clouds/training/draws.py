@@ -260,22 +260,22 @@ def _check(source: Source) -> None:
         )
 
 
-def check_crop(source: Source) -> None:
-    """Raises `CloudsError` where no image of the first one's size can fill any side of the crop, at any scale."""
+def too_large_a_crop(source: Source) -> str | None:
+    """What to say where no image of the first one's size can fill any side of the crop, at any scale."""
     crop, dataset = source.augment.crop, source.dataset
     if crop is None:
-        return
+        return None
     try:
         height, width = dataset.image(0).shape[:2]
     except InputError:
-        return
+        return None
     largest = source.augment.scale[1]
-    if round(height * largest) < crop[0] and round(width * largest) < crop[1]:
-        raise CloudsError(
-            f"data set {dataset.name!r}: `augment.crop` is {crop[1]}x{crop[0]}, larger than its images "
-            f"({width}x{height}) at their largest scale ({largest:g}): every crop would be a whole image and padding",
-            "make the crop smaller, or scale further up",
-        )
+    if round(height * largest) >= crop[0] or round(width * largest) >= crop[1]:
+        return None
+    return (
+        f"data set {dataset.name!r}: `augment.crop` is {crop[1]}x{crop[0]}, larger than its images ({width}x{height}) "
+        f"at their largest scale ({largest:g}): every crop is a whole image and padding, which is not learned from"
+    )
 
 
 def _or_raise(drawn: T | CloudsError) -> T:

@@ -1,10 +1,10 @@
 """The configs of trainings. It imports no tensor library, so a plan reads it fast."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clouds.config import ConfigModel, Neutral
+from clouds.config import ConfigModel, Neutral, without_nulls
 from clouds.data.transforms import AugmentConfig
 from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_config import MaskLossConfig
@@ -13,11 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(ge=0)]
 
 
-def _without_nulls(value: Any) -> Any:
-    return {name: weight for name, weight in value.items() if weight is not None} if isinstance(value, dict) else value
-
-
-Weights = Annotated[dict[str, Factor], BeforeValidator(_without_nulls)]
+Weights = Annotated[dict[str, Factor], BeforeValidator(without_nulls)]
 """Data sets by name with how often each is drawn from; null takes out one that the `base` of a config names."""
 
 

@@ -14,7 +14,7 @@ from clouds.engine.work import ShardWork
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import save_segmenter
 from clouds.models.segmenter_folder import COLORS
-from clouds.training.draws import Draws, Source, check_crop
+from clouds.training.draws import Draws, Source, too_large_a_crop
 from clouds.training.loop import TrainingPlace
 from clouds.training.online import Online, train_online
 from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
@@ -59,9 +59,10 @@ class TrainingWorker:
             max_failures=self.max_failures,
             trackers=self.run_folder / "trackers" / self.stage,
         )
-        for source in self.sources:
-            if source.weight > 0:
-                check_crop(source)
+        for source in self.sources if self.runtime.is_main else ():
+            told = too_large_a_crop(source) if source.weight > 0 else None
+            if told is not None:
+                work.progress.say(f"warning: {told}")
         tables, unread = self._count(work)
         skipped = self._train(place, tables)
         if work.writes:
