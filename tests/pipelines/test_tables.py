@@ -70,7 +70,10 @@ def test_detectron2_as_labeller_is_planned_without_it_and_asked_for_before_work(
     torch.save({"model": {}}, tmp_path / "model.pth")
     files = {"config": str(tmp_path / "model.yaml"), "weights": str(tmp_path / "model.pth")}
     labeller = {**files, "classes": ["road", "sky"]}
-    given = ("--set", f"label.detectron2={json.dumps(labeller)}")
+    # filters that ask who labelled again cannot ask a model of detectron2
+    status, _, err = clouds("plan", copy_of_finished, "--set", f"label.detectron2={json.dumps(labeller)}")
+    assert status == 2 and "cannot be asked" in err
+    given = ("--set", "filter=null", "--set", f"label.detectron2={json.dumps(labeller)}")
     plan = json.loads(clouds("plan", copy_of_finished, "--json", *given)[1])
     stages = {stage["stage"]: stage for stage in plan["stages"]}
     assert any("detectron2" in reason for reason in stages["label-1"]["reasons"])
@@ -78,5 +81,5 @@ def test_detectron2_as_labeller_is_planned_without_it_and_asked_for_before_work(
     status, _, err = clouds("label", copy_of_finished, *given)
     assert status == 1 and "detectron2 is not installed; it is built from source: pip install" in err
     labeller["classes"] = ["road", "lighthouse"]
-    status, _, err = clouds("plan", copy_of_finished, "--set", f"label.detectron2={json.dumps(labeller)}")
+    status, _, err = clouds("plan", copy_of_finished, *given[:3], f"label.detectron2={json.dumps(labeller)}")
     assert status == 2 and "'label.detectron2.classes' has 'lighthouse'" in err
