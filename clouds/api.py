@@ -103,6 +103,8 @@ def find_segmenter(path: Path) -> Path:
         return path
     if is_segmenter(path / _MODEL):
         return path / _MODEL
+    if path.is_file():
+        raise UsageError(f"segmenter {path}: is a file", "give a segmenter's folder, a stage's, or a run's")
     upstream = {name: _upstream(path / name) for name in subfolders(path)}
     models = [name for name in upstream if is_segmenter(path / name / _MODEL)]
     last = [name for name in models if not any(name in _ancestors(other, upstream) for other in models)]

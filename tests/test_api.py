@@ -90,6 +90,8 @@ def test_a_path_means_the_segmenter_the_stage_or_the_last_of_a_run(folder, tmp_p
         find_segmenter(tmp_path)
     for stage in ("train", "adapt"):
         (tmp_path / stage / "model").symlink_to(folder)
+    with pytest.raises(UsageError, match=r"config\.json: is a file"):
+        find_segmenter(folder / "config.json")
     assert find_segmenter(folder) == folder
     assert find_segmenter(tmp_path / "train") == tmp_path / "train" / "model"
     assert find_segmenter(tmp_path) == tmp_path / "adapt" / "model"
