@@ -130,7 +130,8 @@ class Selftrain:
             for name, dataset in self.datasets.items()
         ]
         if self.repainted is not None:
-            sources.append(Source(self._repainted(self.repainted), config.repainted_weight, config.augment))
+            painted = self._painted("repainted", self.repainted, "labels_file_name")
+            sources.append(Source(painted, config.repainted_weight, config.augment))
         if self.labels is not None and isinstance(config, SelftrainConfig):
             augment = config.generated_augment or config.augment
             source = Source(self._generated(self.labels), config.generated_weight, augment)
@@ -165,32 +166,20 @@ class Selftrain:
             return None
         sets = [(dataset, config.online.unlabelled[name]) for name, dataset in self.unlabelled.items()]
         if self.images is not None:
-            sets.append((self._bare(self.images), config.generated_weight))
+            sets.append((self._painted("generated", self.images, None), config.generated_weight))
         augment = config.generated_augment or config.augment
         sources = [Source(dataset, weight, augment, dice=config.generated_dice) for dataset, weight in sets]
         return Online(config=config.online, sources=sources, sharpening=self.sharpening)
 
-    def _bare(self, stage: Stage) -> Dataset:
-        """The generated images without labels, in the order of the artifact."""
+    def _painted(self, name: str, stage: Stage, labels: str | None) -> Dataset:
+        """What a stage painted, in the order of the artifact; `labels`: the key of a row's label file, if any."""
         artifact = stage.artifact
         rows = [(artifact.shard_folder(shard), row) for shard in artifact.shard_ids() for row in artifact.rows(shard)]
         return PairedFiles(
-            name="generated",
+            name=name,
             ids=[row["id"] for _, row in rows],
             images_at=[str(folder / row["file_name"]) for folder, row in rows],
-            labels_at=None,
-            lookup=self.label_map.own_lookup(),
-        )
-
-    def _repainted(self, stage: Stage) -> Dataset:
-        """The repainted images with the labels of what they were, in the order of the artifact."""
-        artifact = stage.artifact
-        rows = [(artifact.shard_folder(shard), row) for shard in artifact.shard_ids() for row in artifact.rows(shard)]
-        return PairedFiles(
-            name="repainted",
-            ids=[row["id"] for _, row in rows],
-            images_at=[str(folder / row["file_name"]) for folder, row in rows],
-            labels_at=[str(folder / row["labels_file_name"]) for folder, row in rows],
+            labels_at=None if labels is None else [str(folder / row[labels]) for folder, row in rows],
             lookup=self.label_map.own_lookup(),
         )
 

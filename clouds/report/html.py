@@ -73,9 +73,10 @@ def write_html(config: RunConfig, stages: Sequence[Stage], current: Collection[s
     own_map = config.data.label_map() if isinstance(config, HasClasses) else None
     label_map = None if own_map is None else safe_map(own_map)
     # what was made for other values of the config is told of, and counted with nothing
-    stale = {one.name for one in _statuses(stages, current) if one.stale}
-    browser = bring_up_to_date(folder / "gallery", [one for one in stages if one.name not in stale], label_map)
-    numbers = _numbers(config, stages, current, browser, label_map)
+    statuses = [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
+    fresh = [stage for stage, status in zip(stages, statuses, strict=True) if not status.stale]
+    browser = bring_up_to_date(folder / "gallery", fresh, label_map)
+    numbers = _numbers(config, stages, statuses, current, browser, label_map)
     write_atomic(folder / "report.json", as_json(numbers))
     write_atomic(folder / "report.md", as_markdown(numbers))
     path = folder / "index.html"
@@ -114,9 +115,13 @@ def _pieces(page: str, browser: Browser) -> Iterator[str]:
 
 
 def _numbers(
-    config: RunConfig, stages: Sequence[Stage], current: Collection[str], browser: Browser, label_map: LabelMap | None
+    config: RunConfig,
+    stages: Sequence[Stage],
+    statuses: Sequence[StageStatus],
+    current: Collection[str],
+    browser: Browser,
+    label_map: LabelMap | None,
 ) -> Numbers:
-    statuses = _statuses(stages, current)
     fresh = [stage for stage, status in zip(stages, statuses, strict=True) if not status.stale]
     made = [stage for stage in stages if stage.name in current]
     filters = filter_summaries(made)
@@ -191,10 +196,6 @@ def _setup(own_map: LabelMap | None, label_map: LabelMap | None) -> dict[str, An
     if own_map is None or label_map is None:
         return {"classes": [], "own": [], "safe": []}
     return {"classes": label_map.names, "own": own_map.colors, "safe": label_map.colors}
-
-
-def _statuses(stages: Sequence[Stage], current: Collection[str]) -> list[StageStatus]:
-    return [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
 
 
 def _pictures(folder: Path, stages: Sequence[Stage], label_map: LabelMap | None) -> dict[str, Any]:
