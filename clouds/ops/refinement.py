@@ -27,7 +27,7 @@ class RefinementResult:
     accepted: int
     """Masks that claimed pixels."""
     rejected: int
-    """Masks that agreed too little with their component."""
+    """Masks that agreed too little with their component, or were empty."""
     contested_pixels: int
     """Pixels claimed by masks of several classes."""
     changed_pixels: int
@@ -140,7 +140,7 @@ def _claims(
         model, prompts, regions, settings.choose_by, settings.passes, settings.settled, settings.show_component
     )
     for prompt, region, mask, score in zip(prompts, regions, chosen.masks, chosen.score_N.tolist(), strict=True):
-        if region.agreement(mask) >= settings.min_agreement:
+        if mask.area > 0 and region.agreement(mask) >= settings.min_agreement:
             claims[prompt.image].append(_Claim(mask, score))
     return claims
 
