@@ -9,6 +9,8 @@ rows share is made once; the same command goes on where it was stopped. It ends 
     python benchmarks/ablation.py runs/ablation --config demo --seeds 0 1 2 --table
 
 The second prints what is finished so far. Settings are chosen on the validation domains; `--domains test` reports.
+`--photographs` adds rows that learn from CamVid's photographs without their labels, and how good labels of these are;
+`--domains photographs` then scores every row on CamVid.
 """
 
 import argparse
@@ -19,13 +21,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablation_online import PHOTOGRAPHED
+from ablation_photographs import LABELS, PHOTOGRAPHS, described, photograph_sets
 from ablation_rows import BASELINE, DOMAINS, QUALITY, Benchmark, Quality, source_set
 from pydantic import PrivateAttr
 
 from clouds.assembly import find_config
 from clouds.config import apply_overrides, dump_yaml, load_tree, validate
+from clouds.data.published.reading import PublishedConfig
 from clouds.data.samples import Dataset
-from clouds.data.table import DataTable
+from clouds.data.table import DatasetConfig, DataTable
 from clouds.engine.interrupt import Interrupted
 from clouds.engine.planning import current_stages
 from clouds.errors import CloudsError, UsageError, nearest
@@ -56,17 +61,35 @@ def read_config(options: argparse.Namespace, seed: int) -> full.Config:
     if config.adapt is None:
         raise UsageError(f"{path}: `repaint` and `adapt` are not both there", "give a config of the whole method")
     like = source_set(config)
-    scored = {name: {"domain": name, "first": 0} for name in DOMAINS[options.domains]}
-    scored[HELDOUT] = {"first": FIRST_HELDOUT}
-    sets = {name: like.model_copy(update={**values, "count": options.count}) for name, values in scored.items()}
-    table = {**dict(config.data), "sets": {**config.data.sets, **sets}}
+    photographs = read_photographs(options, config)
+    scored: dict[str, DatasetConfig] = {
+        name: photographs.get(name) or like.model_copy(update={"domain": name, "first": 0, "count": options.count})
+        for name in DOMAINS[options.domains]
+    }
+    scored[HELDOUT] = like.model_copy(update={"first": FIRST_HELDOUT, "count": options.count})
+    table = {**dict(config.data), "sets": {**config.data.sets, **photographs, **scored}}
     changes = {
         "seed": seed,
         "run_dir": (options.runs / f"seed-{seed}").resolve(),
         "data": SharedTable.model_construct(**table),
-        "evaluate": config.evaluate.model_copy(update={"data": tuple(sets)}),
+        "evaluate": config.evaluate.model_copy(update={"data": tuple(scored)}),
     }
     return config.model_copy(update=changes)
+
+
+def read_photographs(options: argparse.Namespace, config: full.Config) -> Mapping[str, PublishedConfig]:
+    """The data sets of photographs by name; none where no folder is given.
+
+    Raises `UsageError` for a choice of domains or rows that asks for one.
+    """
+    if options.photographs is not None:
+        height, width = options.photograph_size
+        return photograph_sets(options.photographs.resolve(), (height, width), config.data.label_map())
+    asking = {PHOTOGRAPHS, *PHOTOGRAPHED, LABELS}
+    asked = [name for name in (options.domains, *options.rows) if name in asking]
+    if asked:
+        raise UsageError(f"{asked[0]!r} asks for photographs, and none are given", "say where: `--photographs ROOT`")
+    return {}
 
 
 def bring_up_to_date(benchmarks: Sequence[Benchmark], rows: Sequence[str]) -> bool:
@@ -92,19 +115,19 @@ def bring_up_to_date(benchmarks: Sequence[Benchmark], rows: Sequence[str]) -> bo
 
 @dataclass(frozen=True)
 class Findings:
-    """What one seed's run has so far: the scores of rows, and the mIoU of labels of the `web` scenes."""
+    """What one seed's run has so far: the scores of rows, and how good the labels are that others measure."""
 
     benchmark: Benchmark
     scores: Mapping[str, ModelScores]
-    labels: Mapping[str, Quality]
+    labels: Mapping[str, Mapping[str, Quality]]
 
     @classmethod
     def of(cls, benchmark: Benchmark, rows: Sequence[str]) -> "Findings":
         current = current_stages(benchmark.stages(rows))
-        scoring = {row: benchmark.scoring(row) for row in rows if row != QUALITY}
+        scoring = {row: benchmark.scoring(row) for row in rows if row in benchmark.variants}
         found = {row: scores_of([stage.artifact]) for row, stage in scoring.items() if stage.name in current}
-        wanted = benchmark.web_labels if QUALITY in rows and benchmark.truth.name in current else {}
-        labels = {key: benchmark.quality(stage) for key, stage in wanted.items() if stage.name in current}
+        measured = {row: one for row, one in benchmark.measured.items() if row in rows}
+        labels = {row: benchmark.qualities(one, current) for row, one in measured.items()}
         return cls(benchmark, {row: one for row, [one] in found.items()}, labels)
 
     def mean(self, row: str) -> float | None:
@@ -128,9 +151,12 @@ def cell(values: Iterable[float | None], shown: Callable[[float | None], str] = 
 def report(findings: Sequence[Findings], rows: Sequence[str]) -> str:
     """The tables of what is there, and what is not."""
     benchmark = findings[0].benchmark
-    models = [row for row in rows if row != QUALITY]
+    models = [row for row in rows if row in benchmark.variants]
     there = [row for row in models if any(row in found.scores for found in findings)]
-    parts = [f"mIoU in percent; mean ± standard deviation over seeds ({len(findings)}); {benchmark.domains} domains\n"]
+    scored = f"{benchmark.domains} domains" if benchmark.domains != PHOTOGRAPHS else PHOTOGRAPHS
+    parts = [f"mIoU in percent; mean ± standard deviation over seeds ({len(findings)}); {scored}\n"]
+    if benchmark.photographs is not None:
+        parts.append(described(benchmark.photographs.resize, benchmark.label_map))
     if there:
         parts.append(_rows_table(findings, there))
     counts = {count: f"images-{count}" for count in benchmark.counts} | {benchmark.config.generate.count: "refined"}
@@ -138,30 +164,34 @@ def report(findings: Sequence[Findings], rows: Sequence[str]) -> str:
     if len(made) > 1:
         cells = [[str(count), cell(found.mean(row) for found in findings)] for count, row in made]
         parts.append(markdown(["generated images", "mean of unseen domains"], cells))
-    labels = [key for key in benchmark.web_labels if any(key in found.labels for found in findings)]
-    if labels:
-        header = ["pseudo-labels of web scenes", "mIoU", "of the labelled pixels", "labelled"]
-        parts.append(markdown(header, [_quality_line(key, findings) for key in labels]))
+    parts += [_quality_table(row, findings) for row in rows if any(found.labels.get(row) for found in findings)]
     missing = [text for row in rows if (text := _missing(row, findings))]
     if missing:
         parts.append(f"Not finished: {'; '.join(missing)}.\n")
     return "\n".join(parts)
 
 
-def _quality_line(key: str, findings: Sequence[Findings]) -> list[str]:
-    there = [found.labels[key] for found in findings if key in found.labels]
+def _quality_table(row: str, findings: Sequence[Findings]) -> str:
+    measured = findings[0].benchmark.measured[row]
+    found = {key: [one.labels[row][key] for one in findings if key in one.labels[row]] for key in measured.labels}
+    header = [f"pseudo-labels of {measured.what}", "mIoU", "of the labelled pixels", "labelled"]
+    return markdown(header, [_quality_line(key, there) for key, there in found.items() if there])
+
+
+def _quality_line(key: str, there: Sequence[Quality]) -> list[str]:
     values = [[one.mean_iou, one.mean_iou_labelled, one.labelled] for one in there]
     return [key, *(cell(column) for column in zip(*values, strict=True))]
 
 
 def _rows_table(findings: Sequence[Findings], rows: Sequence[str]) -> str:
     benchmark = findings[0].benchmark
+    several = len(benchmark.unseen) > 1
     header = [
         "variant",
         "steps",
         "generated images drawn",
         *benchmark.unseen,
-        "mean",
+        *(["mean"] if several else []),
         "gain",
         HELDOUT.replace("_", " "),
     ]
@@ -170,7 +200,8 @@ def _rows_table(findings: Sequence[Findings], rows: Sequence[str]) -> str:
         variant = benchmark.variants[row]
         line = [f"`{row}` {variant.what}", f"{variant.steps:,}", f"{variant.generated_draws:,}"]
         line += [cell(found.on(row, name) for found in findings) for name in benchmark.unseen]
-        line.append(cell(found.mean(row) for found in findings))
+        if several:
+            line.append(cell(found.mean(row) for found in findings))
         line.append("-" if row == BASELINE else cell((found.gain(row) for found in findings), signed))
         lines.append([*line, cell(found.on(row, HELDOUT) for found in findings)])
     return markdown(header, lines)
@@ -178,11 +209,11 @@ def _rows_table(findings: Sequence[Findings], rows: Sequence[str]) -> str:
 
 def _missing(row: str, findings: Sequence[Findings]) -> str:
     """Which seeds a row has no numbers of; nothing where it has all."""
-    wanted = len(findings[0].benchmark.web_labels)
+    measured = findings[0].benchmark.measured.get(row)
     seeds = [
         found.benchmark.config.seed
         for found in findings
-        if (len(found.labels) < wanted if row == QUALITY else row not in found.scores)
+        if (row not in found.scores if measured is None else len(found.labels[row]) < len(measured.labels))
     ]
     return f"`{row}` (seed {', '.join(map(str, seeds))})" if seeds else ""
 
@@ -225,6 +256,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="numbers of generated images; the same each time",
     )
     parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help=f"these only; {QUALITY}: the last table")
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        metavar="ROOT",
+        help=f"CamVid, with train/images, train/labels, test/images and test/labels; gives the rows "
+        f"{', '.join(PHOTOGRAPHED)} and {LABELS}, and `--domains {PHOTOGRAPHS}`",
+    )
+    parser.add_argument(
+        "--photograph-size",
+        type=positive,
+        nargs=2,
+        default=[96, 128],
+        metavar=("HEIGHT", "WIDTH"),
+        help="the pixels that each photograph is brought to",
+    )
     parser.add_argument("--table", action="store_true", help="make nothing: print what is finished")
     return parser.parse_args(arguments)
 

@@ -1,6 +1,7 @@
 """The ways of self-training within a training that the ablation measures. It runs none."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clouds.training.online_settings import OnlineConfig
@@ -32,3 +33,18 @@ WAYS = {
     ),
 }
 """By row; each takes the place of a round."""
+
+PHOTOGRAPHED = {"online-photos": "online", "mix-photos": "online-mix", "cluda-photos": "cluda"}
+"""By row: the way that learns from photographs without labels in the place of generated images."""
+
+
+def photographed(unlabelled: Mapping[str, float]) -> dict[str, Way]:
+    """These ways by row; `unlabelled` has the photographs' data sets by name, each with its weight."""
+    return {
+        row: replace(
+            WAYS[way],
+            what=f"`{way}` with photographs in the place of generated images",
+            config=WAYS[way].config.model_copy(update={"unlabelled": dict(unlabelled)}),
+        )
+        for row, way in PHOTOGRAPHED.items()
+    }

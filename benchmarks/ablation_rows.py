@@ -4,7 +4,7 @@ The method itself is `pipelines.full`, as any run has it; each row leaves out, a
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,19 @@ from typing import Any, cast
 
 import numpy as np
 from ablation_filters import HARDER, Labelled, filtered, filters_of
-from ablation_online import WAYS
-from ablation_stages import First, FirstConfig, Labels, SceneLabels, label_files, majority_of_instances
+from ablation_online import WAYS, photographed
+from ablation_photographs import LABELS, PHOTOGRAPHS, TARGET, TEST, TRUTH
+from ablation_stages import First, FirstConfig, Labels, Photographs, SceneLabels, label_files, majority_of_instances
 from open_clip.constants import HF_CONFIG_NAME
 
 from clouds.data.images import read_labels
+from clouds.data.labels import LabelMap
 from clouds.data.prompts import PromptsConfig
+from clouds.data.published.reading import PublishedConfig
+from clouds.data.samples import Dataset, data_stamp
 from clouds.data.world import TEST_DOMAINS, VALIDATION_DOMAINS
 from clouds.data.world_set import WorldConfig, open_world
+from clouds.engine.shard import digest
 from clouds.engine.stage import Stage
 from clouds.engine.work import Row
 from clouds.errors import UsageError
@@ -33,14 +38,18 @@ from pipelines.refine import RefineConfig
 from pipelines.selftrain import Selftrain, SelftrainConfig
 from pipelines.train import Train
 
-DOMAINS = {"validation": VALIDATION_DOMAINS, "test": TEST_DOMAINS}
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "validation": VALIDATION_DOMAINS,
+    "test": TEST_DOMAINS,
+    PHOTOGRAPHS: (TEST,),
+}
 FIRST_WEB = 3_000_000
 """The number of the first rendered scene: the foundation models have seen lower ones only."""
 SOURCE_PROMPTS = "assets:prompts/miniature_source.yaml"
 ROUNDS = 3
 """Rounds there are rows for, at least."""
 PASSES = (1, 2, 3)
-"""How often SAM is asked, where the labels of `web` scenes are measured."""
+"""How often SAM is asked, where labels are measured."""
 BASELINE = "source"
 QUALITY = "labels"
 """The row that has no training: how good labels of `web` scenes are."""
@@ -80,6 +89,15 @@ class Quality:
     labelled: float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Images with true labels, and by what a table calls them the labels that are held against these."""
+
+    what: str
+    truth: Stage
+    labels: Mapping[str, Stage]
+
+
 class Benchmark:
     """The rows of one seed's run folder: a stage for everything they need, shared wherever it is the same."""
 
@@ -105,7 +123,17 @@ class Benchmark:
 
     @property
     def rows(self) -> list[str]:
-        return [*self.variants, QUALITY]
+        return [*self.variants, *self.measured]
+
+    @property
+    def photographs(self) -> PublishedConfig | None:
+        """The target's, with their labels; None where the config has none."""
+        found = self.config.data.sets.get(TRUTH)
+        return found if isinstance(found, PublishedConfig) else None
+
+    @property
+    def label_map(self) -> LabelMap:
+        return self._parts.label_map
 
     @property
     def name(self) -> str:
@@ -126,7 +154,8 @@ class Benchmark:
                 found[stage.name] = stage
 
         for row in rows:
-            for stage in [*self.web_labels.values(), self.truth] if row == QUALITY else [self.scoring(row)]:
+            measured = self.measured.get(row)
+            for stage in [self.scoring(row)] if measured is None else [*measured.labels.values(), measured.truth]:
                 visit(stage)
         return list(found.values())
 
@@ -134,16 +163,32 @@ class Benchmark:
         """The mean of a model's mIoU over the unseen domains."""
         return mean(found.mean_iou(name) for name in self.unseen)
 
-    def quality(self, labels: Stage) -> Quality:
-        """How good labels of the `web` scenes are, beside the true ones."""
-        label_map = self._parts.label_map
+    def qualities(self, measured: Measured, current: Container[str]) -> dict[str, Quality]:
+        """How good those labels are whose stages are among the current ones; none where the true ones are not."""
+        if measured.truth.name not in current:
+            return {}
+        truth = dict(label_files(measured.truth.artifact))
+        there = {key: stage for key, stage in measured.labels.items() if stage.name in current}
+        return {key: self._quality(stage, truth) for key, stage in there.items()}
+
+    def _quality(self, labels: Stage, truth: Mapping[str, Path]) -> Quality:
+        label_map = self.label_map
         total = np.zeros((label_map.num_classes, label_map.num_classes + 1), dtype=np.int64)
-        truth = dict(label_files(self.truth.artifact))
         for item, path in label_files(labels.artifact):
-            pair = read_labels(path), read_labels(truth[item])
-            total += confusion_matrix(*pair, label_map.num_classes, label_map.ignore)
+            # a photograph whose label file is damaged has failed, and the run has said so
+            if item in truth:
+                pair = read_labels(path), read_labels(truth[item])
+                total += confusion_matrix(*pair, label_map.num_classes, label_map.ignore)
         labelled = total[:, :-1]
         return Quality(scores(total).mean_iou, scores(labelled).mean_iou, float(labelled.sum() / total.sum()))
+
+    @cached_property
+    def measured(self) -> dict[str, Measured]:
+        """By row: whose labels are measured."""
+        found = {QUALITY: Measured("web scenes", self.truth, self.web_labels)}
+        if self.photographs is not None:
+            found[LABELS] = self._labels_of_photographs()
+        return found
 
     @cached_property
     def web(self) -> Stage:
@@ -160,7 +205,7 @@ class Benchmark:
         scenes = source_set(self.config).model_copy(
             update={"domain": DOMAIN, "seed": 0, "first": FIRST_WEB, "count": self.config.generate.count}
         )
-        dataset = open_world(DOMAIN, scenes, self._parts.label_map)
+        dataset = open_world(DOMAIN, scenes, self.label_map)
         numbers = {item: index for index, item in enumerate(dataset.ids)}
         return SceneLabels(
             self._parts.artifact("truth-web"),
@@ -172,8 +217,8 @@ class Benchmark:
     @cached_property
     def web_labels(self) -> dict[str, Stage]:
         """Labels of the rendered scenes: predicted, refined in so many passes, filtered, by a SAM that never errs."""
-        config, ignore = self.config, self._parts.label_map.ignore
-        raw = self._parts.label("label-web", config.label, self.web, self._method["adapt"])
+        ignore = self.label_map.ignore
+        raw = self._parts.label("label-web", self.config.label, self.web, self._method["adapt"])
 
         def labels_of(shard: str, row: Row) -> Labels:
             labels_HW = read_labels(raw.artifact.shard_folder(shard) / f"labels/{row['id']}.png").astype(np.uint8)
@@ -181,23 +226,46 @@ class Benchmark:
             return majority_of_instances(labels_HW, instances_HW, ignore)
 
         place = self._parts.artifact("instances-web")
-        refined = self._parts.refine("refine-web", config.refine, self.web, raw, again=True)
-        passes = {
-            f"refined-{count}": refined
-            if count == config.refine.rule.passes
-            else self._parts.refine(f"refine-{count}-web", in_passes(config.refine, count), self.web, raw, again=True)
-            for count in PASSES
-        }
-        of = Labelled(self.web, raw, refined, self._method["adapt"], "web", text="caption")
-        kept = filtered(self._parts, config, of, "trust-web")
+        refined = self._refined_in_passes("web", self.web, raw)
+        of = Labelled(self.web, raw, refined["refined"], self._method["adapt"], "web", text="caption")
+        kept = filtered(self._parts, self.config, of, "trust-web")
         return {
             "raw": raw,
-            "refined": refined,
-            **passes,
+            **refined,
             # what draws images otherwise takes no label away
             **{f"filter-{name}": stage for name, stage in kept.items() if name != HARDER},
             "instances": SceneLabels(place, self.web, labels_of, {"rule": "instances"}, (raw,)),
         }
+
+    def _labels_of_photographs(self) -> Measured:
+        """Labels of the target's photographs, which no stage knows the objects of: predicted, and refined."""
+        images = Photographs(self._parts.artifact("photos"), self._photographs(TARGET), self.config.shard_items)
+        known = self._photographs(TRUTH)
+        numbers = {item: index for index, item in enumerate(known.ids)}
+        truth = SceneLabels(
+            self._parts.artifact("truth-photos"),
+            images,
+            lambda _, row: known.labels(numbers[row["id"]]),
+            # the images' own stamps say nothing of the label files
+            {"rule": "truth", **known.identity(), "files": digest(data_stamp({TRUTH: known}))},
+        )
+        raw = self._parts.label("label-photos", self.config.label, images, self._method["adapt"])
+        return Measured("photographs", truth, {"raw": raw, **self._refined_in_passes("photos", images, raw)})
+
+    def _photographs(self, name: str) -> Dataset:
+        return self.config.data.open_all([name], unlabelled=True)[name]
+
+    def _refined_in_passes(self, images_name: str, images: Stage, labels: Stage) -> dict[str, Stage]:
+        """Labels refined by the config's rule, and with SAM asked so often."""
+        rule, refine = self.config.refine, self._parts.refine
+        refined = refine(f"refine-{images_name}", rule, images, labels, again=True)
+        passes = {
+            f"refined-{count}": refined
+            if count == rule.rule.passes
+            else refine(f"refine-{count}-{images_name}", in_passes(rule, count), images, labels, again=True)
+            for count in PASSES
+        }
+        return {"refined": refined, **passes}
 
     def _baselines(self) -> dict[str, Variant]:
         train, make = self.config.train, self._parts.train
@@ -270,6 +338,7 @@ class Benchmark:
     def _online(self) -> dict[str, Variant]:
         """Rows in which the segmenter's teacher labels as it learns, for as many steps as a round has."""
         config, method = self.config, self._method
+        more = photographed({TARGET: config.selftrain.generated_weight}) if self.photographs else {}
         return {
             row: Variant(
                 way.what,
@@ -277,12 +346,12 @@ class Benchmark:
                     row,
                     config.selftrain.model_copy(update={"online": way.config}),
                     method["adapt"],
-                    images=method["generate"],
+                    images=None if row in more else method["generate"],
                     repainted=method["repaint"],
                     refine=config.refine,
                 ),
             )
-            for row, way in WAYS.items()
+            for row, way in {**WAYS, **more}.items()
         }
 
     def _content(self) -> dict[str, Variant]:

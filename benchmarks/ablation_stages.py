@@ -1,4 +1,4 @@
-"""The stages that only the ablation has: the first images of an artifact, and labels that know the rendered scene."""
+"""The stages that only the ablation has: the first images of an artifact, a data set's images, labels by a rule."""
 
 import os
 import shutil
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clouds.config import ConfigModel
-from clouds.data.images import write_labels
+from clouds.data.images import write_image, write_labels
+from clouds.data.samples import Dataset
 from clouds.engine.artifact import Artifact
 from clouds.engine.shard import Item, Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
+from clouds.errors import InputError
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
@@ -86,13 +88,70 @@ class First:
 
 
 @dataclass(frozen=True, repr=False)
+class Photographs:
+    """The images of a data set, as files that are labelled like generated ones; its labels are not read."""
+
+    artifact: Artifact
+    dataset: Dataset
+    shard_items: int
+    needs: tuple[Stage, ...] = ()
+
+    config: ClassVar[ConfigModel] = ConfigModel()
+    kind: ClassVar[str] = "photographs"
+    version: ClassVar[int] = 1
+    unit: ClassVar[str] = "image"
+    collective: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return self.artifact.name
+
+    def identity(self) -> Mapping[str, Any]:
+        return {**self.dataset.identity(), "shard_items": self.shard_items}
+
+    def fetch(self) -> None:
+        """Nothing: it has no weights."""
+
+    def shards(self) -> Iterable[Shard]:
+        for number, start in enumerate(range(0, len(self.dataset.ids), self.shard_items)):
+            items = self._items(range(start, min(start + self.shard_items, len(self.dataset.ids))))
+            yield Shard(f"{number:05d}", len(items), digest(item.token for item in items))
+
+    def prepare(self, runtime: "Runtime") -> Worker:
+        def work_on(shard: Shard, work: ShardWork) -> None:
+            def process(batch: Sequence[Item]) -> list[Row | Exception]:
+                return [self._write(item, work.folder) for item in batch]
+
+            start = int(shard.id) * self.shard_items
+            work.map(self._items(range(start, start + shard.size)), process, batch_size=50)
+
+        return work_on
+
+    def finish(self) -> None:
+        """Nothing: only the benchmark reads them."""
+
+    def _items(self, indices: range) -> list[Item]:
+        ids, stamp = self.dataset.ids, self.dataset.stamp
+        return [Item(ids[index], f"{ids[index]} {stamp(index)}", index) for index in indices]
+
+    def _write(self, item: Item, folder: Path) -> Row | Exception:
+        try:
+            image_HWC = self.dataset.image(item.payload)
+        except InputError as error:
+            return error
+        write_image(folder / f"{item.id}.png", image_HWC)
+        return {"file_name": f"{item.id}.png", "id": item.id}
+
+
+@dataclass(frozen=True, repr=False)
 class SceneLabels:
-    """Labels of rendered scenes by a rule that knows the scenes, laid out as the stage `label` does."""
+    """Labels of images by a rule that knows what they show, laid out as the stage `label` does."""
 
     artifact: Artifact
     scenes: Stage
+    """The images: rendered scenes, or photographs."""
     labels_of: Callable[[str, Row], Labels]
-    """The labels of a scene: of its shard and its row."""
+    """The labels of an image: of its shard and its row."""
     identity_of_rule: Mapping[str, Any]
     reads: tuple[Stage, ...] = ()
     """What the rule reads besides the scenes."""

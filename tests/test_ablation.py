@@ -17,11 +17,14 @@ from small_run import small_config, small_models, write_config
 from clouds.config import flatten
 from clouds.data.world import TEST_DOMAINS, VALIDATION_DOMAINS, render_scene
 from clouds.engine.artifact import Artifact
-from clouds.errors import UsageError
+from clouds.engine.planning import plan_stages
+from clouds.errors import CloudsError, UsageError
 
 SOME = ("source", "raw", "filter-all", "images-2", "bound-instances", "labels")
 FILTERS = ("confidence", "class-loss", "sam-agreement", "view-agreement", "clip-score")
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
+BICYCLIST, UNLABELLED = 10, 11
 
 Ablation = Callable[..., str]
 
@@ -154,15 +157,21 @@ def check_quality(table: dict[str, list[str]], run: Path) -> None:
     folders = {"raw": "label-web/{}/labels", "refined": "refine-web/{}", "instances": "instances-web/{}/labels"}
     folders |= {"refined-1": "refine-1-web/{}", "refined-2": "refine-web/{}", "refined-3": "refine-3-web/{}"}
     folders |= {f"filter-{name}": f"trust-web-{name}/{{}}" for name in (*FILTERS, "all")}
+    truth = np.stack([read(path) for path in sorted(run.glob("truth-web/*/labels/*.png"))])
+    check_labels(table, run, folders, truth)
+
+
+def check_labels(table: dict[str, list[str]], run: Path, folders: dict[str, str], truth: np.ndarray) -> None:
     assert set(table) == {"", *folders}
+    known = truth != 255
     for name, folder in folders.items():
-        truth = np.stack([read(path) for path in sorted(run.glob("truth-web/*/labels/*.png"))])
         found = np.stack([read(path) for path in sorted(run.glob(folder.format("*") + "/*.png"))])
         ious = [
-            ((truth == one) & (found == one)).sum() / ((truth == one) | (found == one)).sum() for one in set(truth.flat)
+            ((truth == one) & (found == one)).sum() / ((truth == one) | (found == one) & known).sum()
+            for one in set(truth[known])
         ]
         check_cell(table[name][0], [100 * statistics.mean(ious)])
-        check_cell(table[name][2], [100 * (found != 255).mean()])
+        check_cell(table[name][2], [100 * (found != 255)[known].mean()])
 
 
 def read(path: Path) -> np.ndarray:
@@ -288,6 +297,119 @@ def test_what_cannot_be_is_said(module: ModuleType, config: Path, tmp_path: Path
     with pytest.raises(UsageError, match="`adapt`"):
         module.main([str(tmp_path), "--config", str(config), "--set", "adapt=null"])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder laid out as CamVid's: five photographs to learn from and three to be scored on, of every class."""
+    root, rng = tmp_path / "made up", np.random.default_rng(0)
+    for split, count in (("train", 5), ("test", 3)):
+        for number in range(count):
+            labels_HW = rng.integers(0, UNLABELLED + 1, (6, 8)).astype(np.uint8).repeat(10, axis=0).repeat(10, axis=1)
+            colors = rng.integers(0, 256, (UNLABELLED + 1, 3)).astype(np.uint8)
+            for folder, pixels in (("images", colors[labels_HW]), ("labels", labels_HW)):
+                (root / split / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(root / split / folder / f"{split}_{number}.png")
+    return root
+
+
+def shown(root: Path, *options: object) -> tuple[object, ...]:
+    return ("--photographs", root, "--photograph-size", 48, 64, *options)
+
+
+def resized(path: Path) -> np.ndarray:
+    """Labels as the run has them: of the classes that the world shares, at the size that is asked for."""
+    labels_HW = np.asarray(Image.open(path).resize((64, 48), Image.Resampling.NEAREST))
+    return np.where(labels_HW >= BICYCLIST, 255, labels_HW)
+
+
+def test_photographs_score_what_is_trained_and_measure_its_labels(
+    ablation: Ablation, photographs: Path, tmp_path: Path
+) -> None:
+    runs, run = tmp_path / "runs", tmp_path / "runs" / "seed-0"
+    ablation(runs, "--seeds", 0, "--rows", "source", "repainted")
+    made = published(run)
+    options = shown(photographs, "--domains", "photographs", "--seeds", 0)
+    rows = ("source", "repainted", "online-photos", "labels-photos")
+    printed = ablation(runs, *options, "--rows", *rows)
+    assert made.items() <= published(run).items()
+    assert "48x64 pixels" in printed and "the 10 classes" in printed and "pixels of `bicyclist` are ignored" in printed
+    assert "`bicycle` is no class of theirs" in printed
+    scored, measured = tables(printed)
+    assert scored[""][3:] == ["camvid_test", "gain", "source heldout"]
+    for row in rows[:-1]:
+        found = scores(runs, 0, row, "photographs")
+        check_cell(scored[row][2], [found["camvid_test"]])
+        check_cell(scored[row][4], [found["source_heldout"]])
+    result = json.loads((run / "photographs-source/scores.json").read_text())["results"]["camvid_test"]
+    truth = np.stack([resized(path) for path in sorted((photographs / "test/labels").iterdir())])
+    assert result["protocol"]["failed"] == 0
+    assert list(result["pixels"].values()) == np.bincount(truth[truth != 255], minlength=UNLABELLED).tolist()
+
+    folders = {"raw": "label-photos/{}/labels", "refined": "refine-photos/{}"}
+    folders |= {f"refined-{count}": f"refine-{count}-photos/{{}}" for count in (1, 3)} | {
+        "refined-2": "refine-photos/{}"
+    }
+    truth = np.stack([resized(path) for path in sorted((photographs / "train/labels").iterdir())])
+    check_labels(measured, run, folders, truth)
+    assert ablation(runs, *options, "--rows", *rows, "--table") == printed
+
+    # who learns from them looks at no label; what is measured, and it alone, is measured anew
+    made = published(run)
+    for path in (photographs / "train/labels").iterdir():
+        Image.fromarray(np.full((60, 80), 3, np.uint8)).save(path)
+    ablation(runs, *options, "--rows", *rows)
+    again = {path for path, time in published(run).items() if made.get(path) != time}
+    assert {Path(path).relative_to(run).parts[0] for path in again} == {"truth-photos"}
+
+
+def test_photographs_change_no_stage_of_another_row(
+    module: ModuleType, config: Path, photographs: Path, tmp_path: Path
+) -> None:
+    plain = benchmark(module, config, tmp_path / "runs")
+    more = benchmark(module, config, tmp_path / "runs", *shown(photographs))
+    prints, with_photographs = (
+        {plan.name: plan.fingerprint for plan in plan_stages(one.stages(one.rows))} for one in (plain, more)
+    )
+    assert prints.items() <= with_photographs.items()
+    assert not [name for name in prints if "photo" in name]
+    rows = ["online-photos", "mix-photos", "cluda-photos"]
+    assert [row for row in more.rows if row not in plain.rows] == [*rows, "labels-photos"]
+    for row, like in zip(rows, ("online", "online-mix", "cluda"), strict=True):
+        model, way = more.variants[row].model, more.variants[like].model
+        assert (model.images, model.labels, more.variants[row].generated_draws) == (None, None, 0)
+        assert {name: one.labelled for name, one in model.unlabelled.items()} == {"camvid_train": False}
+        assert model.unlabelled["camvid_train"].image(0).shape == (48, 64, 3)
+        assert model.config.online.unlabelled == {"camvid_train": model.config.generated_weight}
+        assert model.config.online.model_copy(update={"unlabelled": {}}) == way.config.online
+        assert (model.start, model.repainted, more.variants[row].steps) == (
+            more.variants["repainted"].model,
+            way.repainted,
+            more.variants[like].steps,
+        )
+
+
+def test_photographs_that_are_missing_are_said(module: ModuleType, config: Path, tmp_path: Path) -> None:
+    for options in (["--domains", "photographs"], ["--rows", "mix-photos"], ["--rows", "labels-photos"]):
+        with pytest.raises(UsageError, match=f"'{options[1]}' asks for photographs") as raised:
+            module.main([str(tmp_path), "--config", str(config), *options])
+        assert "--photographs" in raised.value.mend
+    with pytest.raises(CloudsError, match="camvid_train"):
+        module.main([str(tmp_path), "--config", str(config), "--photographs", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="the CamVid photographs are not here: shared/data/camvid")
+def test_camvid_has_the_classes_of_the_world_but_one(module: ModuleType, tmp_path: Path) -> None:
+    found = benchmark(module, Path("demo"), tmp_path, "--photographs", CAMVID, "--domains", "photographs")
+    scoring = found.scoring("source")
+    assert (scoring.name, list(scoring.datasets)) == ("photographs-source", ["camvid_test", "source_heldout"])
+    test = scoring.datasets["camvid_test"]
+    assert len(test.ids) == 32 and not test.unmatched and test.image(0).shape == (96, 128, 3)
+    pixels = sum(np.bincount(test.labels(index).ravel(), minlength=256) for index in range(0, 32, 4))
+    names = dict(enumerate(found.label_map.names))
+    assert {names[one] for one in np.flatnonzero(pixels) if one != 255} == {*names.values()} - {"bicycle"}
+    assert pixels[found.label_map.find("road")] > pixels.sum() / 5
 
 
 @pytest.mark.slow
