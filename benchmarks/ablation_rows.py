@@ -25,6 +25,7 @@ from clouds.engine.work import Row
 from clouds.errors import UsageError
 from clouds.ops.confusion import confusion_matrix, scores
 from clouds.report.tables import ModelScores, mean
+from clouds.training.settings import MixConfig
 from pipelines import full
 from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
 from pipelines.evaluate import Evaluate, MadeModel
@@ -85,6 +86,9 @@ class Benchmark:
 
     def __init__(self, config: full.Config, domains: str, counts: Sequence[int]) -> None:
         assert config.adapt is not None
+        # no row but those that say so has a mix, whatever the config says
+        self._with_mix = config.selftrain.model_copy(update={"mix": config.selftrain.mix or MixConfig()})
+        config = config.model_copy(update={"selftrain": config.selftrain.model_copy(update={"mix": None})})
         self.config, self.domains, self.adapting = config, domains, config.adapt
         self.unseen = DOMAINS[domains]
         self.counts = sorted({*counts} - {config.generate.count})
@@ -97,6 +101,7 @@ class Benchmark:
             **self._repainting(),
             **self._labelling(),
             **self._filtering(),
+            **self._mixing(),
             **self._online(),
             **self._bounds(),
             **self._content(),
@@ -267,6 +272,23 @@ class Benchmark:
             for name, way in filters_of(self.config).items()
         }
 
+    def _mixing(self) -> dict[str, Variant]:
+        """Rows whose rounds paste classes of labelled images onto the generated ones; each labels as a round does."""
+        config, parts, method, mix = self.config, self._parts, self._method, self._with_mix
+        images = method["generate"]
+        raw = self._round("mix-raw", images, method["label-1"], config=mix)
+        model = self._round("mix", images, method["refine-1"], config=mix)
+        rows = {
+            "mix-raw": Variant("a round with raw pseudo-labels, classes pasted on", raw),
+            "mix": Variant("refined by the config's rule, classes pasted on", model),
+        }
+        for number in range(2, max(ROUNDS, config.rounds) + 1):
+            label = parts.label(f"label-mix-{number}", config.label, images, model)
+            refine = parts.refine(f"refine-mix-{number}", config.refine, images, label, again=True)
+            model = self._round(f"mix-round-{number}", images, refine, model, config=mix)
+            rows[f"mix-round-{number}"] = Variant("after that many such rounds", model)
+        return rows
+
     def _online(self) -> dict[str, Variant]:
         """Rows in which the segmenter's teacher labels as it learns, for as many steps as a round has."""
         config, method = self.config, self._method
@@ -275,7 +297,7 @@ class Benchmark:
                 way.what,
                 self._parts.selftrain_online(
                     row,
-                    config.selftrain.model_copy(update={"online": way.config}),
+                    config.selftrain.model_copy(update={"online": way.config, "mix": way.mix}),
                     method["adapt"],
                     images=method["generate"],
                     repainted=method["repaint"],
@@ -315,17 +337,25 @@ class Benchmark:
         """Rows with rendered scenes in the place of generated images."""
         labels = {"raw": self.web_labels["raw"], "instances": self.web_labels["instances"], "labels": self.truth}
         what = {"raw": "raw pseudo-labels", "instances": "a SAM that never errs", "labels": "true labels"}
-        return {
+        rows = {
             f"bound-{key}": Variant(f"web scenes, {what[key]}", self._round(f"bound-{key}", self.web, stage))
             for key, stage in labels.items()
         }
+        mixed = self._round("mix-bound-labels", self.web, self.truth, config=self._with_mix)
+        return {**rows, "mix-bound-labels": Variant(f"web scenes, {what['labels']}, classes pasted on", mixed)}
 
     def _round(
-        self, name: str, images: Stage, labels: Stage, start: Stage | None = None, repainted: Stage | None = None
+        self,
+        name: str,
+        images: Stage,
+        labels: Stage,
+        start: Stage | None = None,
+        repainted: Stage | None = None,
+        config: SelftrainConfig | None = None,
     ) -> Stage:
         return self._parts.selftrain(
             name,
-            self.config.selftrain,
+            config or self.config.selftrain,
             start or self._method["adapt"],
             labelled=(images, labels),
             repainted=repainted or self._method["repaint"],

@@ -19,7 +19,7 @@ from clouds.engine.shard import Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.training.inputs import validation_identity, validation_stamp
 from clouds.training.online_settings import OnlineConfig
-from clouds.training.settings import Factor, TrainingConfig, Weights
+from clouds.training.settings import Factor, MixConfig, TrainingConfig, Weights
 from clouds.training.sharpening import Sharpening
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class SelftrainConfig(AdaptConfig):
     """What is done to a generated image, or another without labels; null: the same as to a source image."""
     generated_dice: Factor = 1.0
     """Factor on the dice loss of images whose labels are guessed; 0 turns it off for them."""
+    mix: MixConfig | None = None
+    """Paste classes of labelled images onto those whose labels are guessed; null: they stay as they are."""
     online: OnlineConfig | None = None
     """A teacher labels images as the student learns from them; null: their labels were made before, in rounds."""
 
@@ -135,7 +137,7 @@ class Selftrain:
         if self.labels is not None and isinstance(config, SelftrainConfig):
             augment = config.generated_augment or config.augment
             source = Source(self._generated(self.labels), config.generated_weight, augment)
-            sources.append(replace(source, times=self._times(self.labels), dice=config.generated_dice))
+            sources.append(replace(source, times=self._times(self.labels), dice=config.generated_dice, mix=config.mix))
         return TrainingWorker(
             stage=self.name,
             run_folder=self.artifact.folder.parent,
@@ -168,7 +170,9 @@ class Selftrain:
         if self.images is not None:
             sets.append((self._painted("generated", self.images, None), config.generated_weight))
         augment = config.generated_augment or config.augment
-        sources = [Source(dataset, weight, augment, dice=config.generated_dice) for dataset, weight in sets]
+        sources = [
+            Source(dataset, weight, augment, dice=config.generated_dice, mix=config.mix) for dataset, weight in sets
+        ]
         return Online(config=config.online, sources=sources, sharpening=self.sharpening)
 
     def _painted(self, name: str, stage: Stage, labels: str | None) -> Dataset:

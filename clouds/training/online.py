@@ -180,7 +180,7 @@ def train_online(
 
     `tables` and `validated` are as for `train_segmenter`; encoded images are kept below `run_folder`.
     """
-    draws = OnlineDraws(labelled, online.sources, place.seed, ignore, tables, online.config.mix)
+    draws = OnlineDraws(labelled, online.sources, place.seed, ignore, tables)
     refiner = None
     if online.config.refine_every is not None:
         if online.sharpening is None:

@@ -16,6 +16,7 @@ from clouds.models.segmenter_files import load_trainable_state, trainable_state
 from clouds.ops.mask_loss import MaskLossSettings, count_labelled, count_masks, mask_loss
 from clouds.training.draws import Batch, Drawn, Draws, split
 from clouds.training.loop import Step, TrainingPlace, run_training
+from clouds.training.mixing import MixedDraws
 from clouds.training.settings import TrainingConfig
 from clouds.training.unlabelled import OnlineDraws
 from clouds.training.validation import SegmentationValidation
@@ -32,7 +33,7 @@ class MaskLosses:
     dice_S: tuple[float, ...]
 
     @classmethod
-    def of(cls, model: MaskSegmenter, draws: Draws | OnlineDraws, config: TrainingConfig) -> "MaskLosses":
+    def of(cls, model: MaskSegmenter, draws: Draws | MixedDraws | OnlineDraws, config: TrainingConfig) -> "MaskLosses":
         settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
         return cls(settings, tuple(source.dice for source in draws.sources))
 
@@ -78,7 +79,12 @@ class SegmentationLearner:
     losses = ("loss", "class", "mask", "dice")
 
     def __init__(
-        self, model: MaskSegmenter, draws: Draws, config: TrainingConfig, *, backbone_lr_multiplier: float
+        self,
+        model: MaskSegmenter,
+        draws: Draws | MixedDraws,
+        config: TrainingConfig,
+        *,
+        backbone_lr_multiplier: float,
     ) -> None:
         self.model, self.draws, self.config = model, draws, config
         self._backbone_lr_multiplier = backbone_lr_multiplier
@@ -127,7 +133,7 @@ class SegmentationLearner:
 
 def train_segmenter(
     model: MaskSegmenter,
-    draws: Draws,
+    draws: Draws | MixedDraws,
     config: TrainingConfig,
     place: TrainingPlace,
     *,

@@ -16,6 +16,7 @@ from clouds.models.segmenter_files import save_segmenter
 from clouds.models.segmenter_folder import COLORS
 from clouds.training.draws import Draws, Source, too_large_a_crop
 from clouds.training.loop import TrainingPlace
+from clouds.training.mixing import MixedDraws
 from clouds.training.online import Online, train_online
 from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
 from clouds.training.segmentation import train_segmenter
@@ -73,9 +74,10 @@ class TrainingWorker:
 
     def _train(self, place: TrainingPlace, tables: dict[int, RareClasses]) -> list[str]:
         if self.online is None:
+            draws = MixedDraws if any(source.mix is not None for source in self.sources) else Draws
             return train_segmenter(
                 self.model,
-                Draws(self.sources, place.seed, self.ignore, tables),
+                draws(self.sources, place.seed, self.ignore, tables),
                 self.config,
                 place,
                 backbone_lr_multiplier=self.backbone_lr_multiplier,

@@ -19,7 +19,7 @@ from clouds.engine.runtime import Runtime
 from clouds.engine.settings import RuntimeConfig
 from clouds.models.segmenter import MaskSegmenter
 from clouds.training.segmentation import train_segmenter
-from clouds.training.settings import ValidationConfig
+from clouds.training.settings import MixConfig, ValidationConfig
 
 CASES = {
     "unfrozen": {"frozen": False, "drop_path": 0.5, "images_at_once": 1},
@@ -47,7 +47,13 @@ def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     dataset = Faulty(world(6), unreadable=[1], unlabelled=[4])
     if name == "online":
         skipped = train_small(
-            model, place_at(folder / name, runtime), online=ONLINE, sources=[labelled(dataset)], lr=1e-4, clip_norm=None
+            model,
+            place_at(folder / name, runtime),
+            online=ONLINE,
+            sources=[labelled(dataset)],
+            mix=MixConfig(),
+            lr=1e-4,
+            clip_norm=None,
         )
         _leave(model, folder / name, runtime, skipped)
         return
