@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from ablation_filters import HARDER, Labelled, filtered, filters_of
+from ablation_filters import DEFAULT, HARDER, Labelled, filtered, filters_of
 from ablation_online import WAYS
 from ablation_stages import First, FirstConfig, Labels, SceneLabels, label_files, majority_of_instances
 from open_clip.constants import HF_CONFIG_NAME
@@ -193,7 +193,7 @@ class Benchmark:
             else self._parts.refine(f"refine-{count}-web", in_passes(config.refine, count), self.web, raw, again=True)
             for count in PASSES
         }
-        of = Labelled(self.web, raw, refined, self._method["adapt"], "web", text="caption")
+        of = Labelled(self.web, raw, refined, self._method["adapt"], self._source_loss, "web", text="caption")
         kept = filtered(self._parts, config, of, "trust-web")
         return {
             "raw": raw,
@@ -203,6 +203,14 @@ class Benchmark:
             **{f"filter-{name}": stage for name, stage in kept.items() if name != HARDER},
             "instances": SceneLabels(place, self.web, labels_of, {"rule": "instances"}, (raw,)),
         }
+
+    @cached_property
+    def _source_loss(self) -> Stage:
+        """How well the adapted segmenter bears out the true labels of the source."""
+        config, asked = self.config, self.config.filter or DEFAULT
+        return self._parts.judge_source(
+            "judge-source-adapt", asked, config.label, config.train.data, self._method["adapt"]
+        )
 
     def _baselines(self) -> dict[str, Variant]:
         train, make = self.config.train, self._parts.train
@@ -265,7 +273,9 @@ class Benchmark:
     def _filtering(self) -> dict[str, Variant]:
         """Rows that learn from the first round's refined labels as far as a filter trusts them."""
         method = self._method
-        of = Labelled(method["generate"], method["label-1"], method["refine-1"], method["adapt"], "1")
+        of = Labelled(
+            method["generate"], method["label-1"], method["refine-1"], method["adapt"], self._source_loss, "1"
+        )
         kept = filtered(self._parts, self.config, of, "trust")
         return {
             f"filter-{name}": Variant(way.what, self._round(f"filter-{name}", method["generate"], kept[name]))

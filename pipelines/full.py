@@ -206,11 +206,13 @@ class _Trusting:
         parts, shown, config = self._parts, self._config.label, self._config.filter
         if config is None:
             return []
-        loss = views = None
+        loss = views = source = None
         if "loss" in config.wants():
             loss = parts.judge_loss(f"judge-loss-{number}", config, shown, refine, teacher)
         if "views" in config.wants():
             views = parts.judge_views(f"judge-views-{number}", config, shown, self._images, teacher)
-        judges = Judges(loss, views, next(iter(self.once), None))
+        if "source_loss" in config.wants():
+            source = parts.judge_source(f"judge-source-{number}", config, shown, self._config.train.data, teacher)
+        judges = Judges(loss, views, next(iter(self.once), None), source)
         filter_ = parts.filter(f"filter-{number}", config, label, refine, judges)
-        return [*(stage for stage in (loss, views) if stage is not None), filter_]
+        return [*(stage for stage in (loss, views, source) if stage is not None), filter_]

@@ -21,6 +21,7 @@ from clouds.errors import UsageError
 
 SOME = ("source", "raw", "filter-all", "mix-raw", "mix-round-2", "images-2", "bound-instances", "labels")
 FILTERS = ("confidence", "class-loss", "sam-agreement", "view-agreement", "clip-score")
+SOURCE = "class-loss-source"
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 Ablation = Callable[..., str]
@@ -153,7 +154,7 @@ def check_the_stages_of_its_own(run: Path) -> None:
 def check_quality(table: dict[str, list[str]], run: Path) -> None:
     folders = {"raw": "label-web/{}/labels", "refined": "refine-web/{}", "instances": "instances-web/{}/labels"}
     folders |= {"refined-1": "refine-1-web/{}", "refined-2": "refine-web/{}", "refined-3": "refine-3-web/{}"}
-    folders |= {f"filter-{name}": f"trust-web-{name}/{{}}" for name in (*FILTERS, "all")}
+    folders |= {f"filter-{name}": f"trust-web-{name}/{{}}" for name in (*FILTERS, SOURCE, "all")}
     assert set(table) == {"", *folders}
     for name, folder in folders.items():
         truth = np.stack([read(path) for path in sorted(run.glob("truth-web/*/labels/*.png"))])
@@ -212,14 +213,19 @@ def check_the_filters(found: Any) -> None:
     refined = models["refined"].labels
     assert refined.kind == "refine"
     rows = [row for row in models if row.startswith("filter-")]
-    assert rows == [f"filter-{name}" for name in (*FILTERS, "harder", "all")]
+    assert rows == [f"filter-{name}" for name in (*FILTERS, SOURCE, "harder", "all")]
     for row in rows:
         assert (models[row].start.name, models[row].labels.labels) == ("adapt", refined)
         config = models[row].labels.config
         if row in ("filter-harder", "filter-all"):
             assert config.harder.most == 3 and len(config.filters) == (5 if row == "filter-all" else 0)
         else:
-            assert config.harder is None and [one.type.replace("_", "-") for one in config.filters] == [row[7:]]
+            assert config.harder is None
+            assert [one.type.replace("_", "-") for one in config.filters] == [row[7:].removesuffix("-source")]
+            over = {getattr(one, "mean_over", "generated") for one in config.filters}
+            assert over == {"source" if row.endswith("source") else "generated"}
+    with_source = [row for row in rows if found.variants[row].model.labels.needs[-1].name == "judge-source-adapt"]
+    assert with_source == [f"filter-{SOURCE}"]
     assert not [name for name in (stage.name for stage in found.stages(["raw"])) if "judge" in name]
 
 
