@@ -103,6 +103,16 @@ class Config(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _a_distance_is_of_a_backbone_that_learns(self) -> "Config":
+        backbone = self.train.segmenter.backbone
+        if self.selftrain.feature_distance is not None and backbone.frozen and backbone.lora is None:
+            raise ValueError(
+                "`selftrain.feature_distance` keeps a backbone near to where it began, and this one is frozen: set it "
+                "to null, or `train.segmenter.backbone.frozen` to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rounds_have_what_they_need(self) -> "Config":
         online = self.selftrain.online
         if not self.rounds:

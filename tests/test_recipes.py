@@ -102,6 +102,9 @@ def test_cluda_states_the_published_numbers() -> None:
     assert (online.teacher.decay, online.teacher.every, online.teacher.warm_start) == (0.999, 1, True)
     assert (online.threshold, online.weighting, online.refine_every) == (0.968, "image", None)
     assert training.mix.share == 0.5
+    far = training.feature_distance
+    assert (far.weight, far.min_share) == (0.005, 0.75)
+    assert [found.data.label_map().find(name) for name in far.classes] == [6, 7, *range(11, 19)]
     contrast = online.contrast
     assert (contrast.source_weight, contrast.target_weight, contrast.temperature) == (1.0, 1.0, 1.0)
     assert (contrast.size, contrast.confidence, contrast.learned) == ((65, 65), True, True)

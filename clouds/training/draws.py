@@ -39,7 +39,7 @@ class Source:
 
     `rare_classes`: how its images are drawn by their classes; None: in rounds. `times`: how often each image comes in
     a round, 0 for never; None: each once. `dice`: a factor on the dice loss of its images. `mix`: how classes of other
-    sources are pasted onto them; None: not at all.
+    sources are pasted onto them; None: not at all. `guessed`: whether its labels are guessed.
     """
 
     dataset: Dataset
@@ -49,6 +49,7 @@ class Source:
     times: Sequence[int] | None = None
     dice: float = 1.0
     mix: MixConfig | None = None
+    guessed: bool = False
 
 
 @dataclass(frozen=True)

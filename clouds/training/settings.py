@@ -75,6 +75,20 @@ class MixConfig(ConfigModel):
     """Of the labelled image's classes, drawn at random; ignore is none of them."""
 
 
+class DistanceConfig(ConfigModel):
+    """DAFormer's feature distance (arXiv 2111.14887, section 3.2): a backbone stays near to what it knew of things.
+
+    The defaults are the published ones.
+    """
+
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The classes it counts for, by name."""
+    weight: Annotated[float, Field(gt=0)] = 0.005
+    """Weight of the mean distance of the deepest features, over the cells that count in a batch."""
+    min_share: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """A cell of the feature map counts where one of these classes covers this share of it."""
+
+
 class ValidationConfig(ProtocolConfig):
     """Mean IoU on labelled data sets in the course of a training; what is trained is the same with and without it."""
 

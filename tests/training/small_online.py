@@ -14,6 +14,7 @@ from clouds.models.sam_config import SamConfig
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.weights import HashCache
 from clouds.training.draws import Source
+from clouds.training.feature_distance import FeatureDistance
 from clouds.training.loop import TrainingPlace
 from clouds.training.online import Online, train_online
 from clouds.training.online_settings import OnlineConfig
@@ -64,6 +65,7 @@ def train_small(
     mix: MixConfig | None = None,
     refine: Sharpening | None = None,
     validated: dict[str, Dataset] | None = None,
+    distance: FeatureDistance | None = None,
     **changes: Any,
 ) -> list[str]:
     """`online` are values of its config, `mix` is the target's; `changes` are those of the training's."""
@@ -79,4 +81,5 @@ def train_small(
         backbone_lr_multiplier=0.5,
         validated=validated,
         run_folder=place.folder.parent,
+        distance=distance,
     )
