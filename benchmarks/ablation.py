@@ -1,9 +1,10 @@
 """Measures what each part of the method contributes, with the engine's own stages, on the procedural streets.
 
-Each row leaves out, adds or replaces one thing: the baselines, repainting, refinement, filters, rounds, prompts, how
-many images are generated, and rendered scenes in their place as a bound. The filters are those of the config's
-`filter`, each alone and all together; no other row has any. Every seed has a run folder, RUNS/seed-N, in which what
-rows share is made once; the same command goes on where it was stopped. It ends with Markdown tables.
+Each row leaves out, adds or replaces one thing: the baselines, repainting, refinement, filters, a mix, rounds, prompts,
+how many images are generated, and rendered scenes in their place as a bound. The filters are those of the config's
+`filter`, each alone and all together, the mix is that of `selftrain`; no other row has any. Every seed has a run
+folder, RUNS/seed-N, in which what rows share is made once; the same command goes on where it was stopped. It ends with
+Markdown tables.
 
     python benchmarks/ablation.py runs/ablation --config demo --seeds 0 1 2
     python benchmarks/ablation.py runs/ablation --config demo --seeds 0 1 2 --table

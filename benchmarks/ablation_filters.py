@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from clouds.engine.stage import Stage
+from clouds.training.trust import ClassLossFilter
 from pipelines import full
 from pipelines.filter import FilterConfig, Judges
 from pipelines.parts import Parts
@@ -21,7 +22,7 @@ DEFAULT = FilterConfig.model_validate(
 )
 """What is measured of a config without filters: FreeMask's numbers where there are any, and every view agreeing."""
 
-HARDER, ALL = "harder", "all"
+HARDER, ALL, SOURCE = "harder", "all", "class-loss-source"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Trust:
 
 
 def filters_of(config: full.Config) -> dict[str, Trust]:
-    """Each filter of the config alone, hard images drawn more often, and all of it together."""
+    """Each filter of the config alone, FreeMask's as published too, hard images drawn more often, and all together."""
     asked = config.filter or DEFAULT
     ways = {
         one.type.replace("_", "-"): Trust(
@@ -42,6 +43,13 @@ def filters_of(config: full.Config) -> dict[str, Trust]:
         )
         for one in asked.filters
     }
+    for one in asked.filters:
+        if isinstance(one, ClassLossFilter) and one.mean_over == "generated":
+            over_source = one.model_copy(update={"mean_over": "source"})
+            ways[SOURCE] = Trust(
+                asked.model_copy(update={"filters": (over_source,), "harder": None}),
+                f"class loss alone ({over_source.setting()})",
+            )
     if asked.harder is not None:
         most = f"hard images up to {asked.harder.most} times as often"
         ways[HARDER] = Trust(asked.model_copy(update={"filters": ()}), most)
@@ -52,13 +60,14 @@ def filters_of(config: full.Config) -> dict[str, Trust]:
 class Labelled:
     """Images, the stages that labelled them, first and last, and the segmenter that did; `text` is the key of captions.
 
-    `suffix` ends the names of what is measured on them.
+    `suffix` ends the names of what is measured on them; `source` is what the segmenter's losses on the source are.
     """
 
     images: Stage
     pseudo: Stage
     labels: Stage
     teacher: Stage
+    source: Stage
     suffix: str
     text: str = "prompt"
 
@@ -71,6 +80,7 @@ def filtered(parts: Parts, config: full.Config, of: Labelled, prefix: str) -> di
         parts.judge_loss(f"judge-loss-{of.suffix}", asked, config.label, of.labels, of.teacher),
         parts.judge_views(f"judge-views-{of.suffix}", asked, config.label, of.images, of.teacher),
         parts.judge_prompts(f"judge-prompt-{of.suffix}", asked, backbone, of.images, of.text),
+        of.source,
     )
     return {
         name: parts.filter(f"{prefix}-{name}", way.config, of.pseudo, of.labels, judges) for name, way in ways.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from ablation_filters import HARDER, Labelled, filtered, filters_of
+from ablation_filters import DEFAULT, HARDER, Labelled, filtered, filters_of
 from ablation_online import WAYS, photographed
 from ablation_photographs import LABELS, PHOTOGRAPHS, TARGET, TEST, TRUTH
 from ablation_stages import First, FirstConfig, Labels, Photographs, SceneLabels, label_files, majority_of_instances
@@ -30,6 +30,7 @@ from clouds.engine.work import Row
 from clouds.errors import UsageError
 from clouds.ops.confusion import confusion_matrix, scores
 from clouds.report.tables import ModelScores, mean
+from clouds.training.settings import MixConfig
 from pipelines import full
 from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
 from pipelines.evaluate import Evaluate, MadeModel
@@ -103,6 +104,9 @@ class Benchmark:
 
     def __init__(self, config: full.Config, domains: str, counts: Sequence[int]) -> None:
         assert config.adapt is not None
+        # no row but those that say so has a mix, whatever the config says
+        self._with_mix = config.selftrain.model_copy(update={"mix": config.selftrain.mix or MixConfig()})
+        config = config.model_copy(update={"selftrain": config.selftrain.model_copy(update={"mix": None})})
         self.config, self.domains, self.adapting = config, domains, config.adapt
         self.unseen = DOMAINS[domains]
         self.counts = sorted({*counts} - {config.generate.count})
@@ -115,6 +119,7 @@ class Benchmark:
             **self._repainting(),
             **self._labelling(),
             **self._filtering(),
+            **self._mixing(),
             **self._online(),
             **self._bounds(),
             **self._content(),
@@ -227,7 +232,9 @@ class Benchmark:
 
         place = self._parts.artifact("instances-web")
         refined = self._refined_in_passes("web", self.web, raw)
-        of = Labelled(self.web, raw, refined["refined"], self._method["adapt"], "web", text="caption")
+        of = Labelled(
+            self.web, raw, refined["refined"], self._method["adapt"], self._source_loss, "web", text="caption"
+        )
         kept = filtered(self._parts, self.config, of, "trust-web")
         return {
             "raw": raw,
@@ -266,6 +273,14 @@ class Benchmark:
             for count in PASSES
         }
         return {"refined": refined, **passes}
+
+    @cached_property
+    def _source_loss(self) -> Stage:
+        """How well the adapted segmenter bears out the true labels of the source."""
+        config, asked = self.config, self.config.filter or DEFAULT
+        return self._parts.judge_source(
+            "judge-source-adapt", asked, config.label, config.train.data, self._method["adapt"]
+        )
 
     def _baselines(self) -> dict[str, Variant]:
         train, make = self.config.train, self._parts.train
@@ -328,12 +343,31 @@ class Benchmark:
     def _filtering(self) -> dict[str, Variant]:
         """Rows that learn from the first round's refined labels as far as a filter trusts them."""
         method = self._method
-        of = Labelled(method["generate"], method["label-1"], method["refine-1"], method["adapt"], "1")
+        of = Labelled(
+            method["generate"], method["label-1"], method["refine-1"], method["adapt"], self._source_loss, "1"
+        )
         kept = filtered(self._parts, self.config, of, "trust")
         return {
             f"filter-{name}": Variant(way.what, self._round(f"filter-{name}", method["generate"], kept[name]))
             for name, way in filters_of(self.config).items()
         }
+
+    def _mixing(self) -> dict[str, Variant]:
+        """Rows whose rounds paste classes of labelled images onto the generated ones; each labels as a round does."""
+        config, parts, method, mix = self.config, self._parts, self._method, self._with_mix
+        images = method["generate"]
+        raw = self._round("mix-raw", images, method["label-1"], config=mix)
+        model = self._round("mix", images, method["refine-1"], config=mix)
+        rows = {
+            "mix-raw": Variant("a round with raw pseudo-labels, classes pasted on", raw),
+            "mix": Variant("refined by the config's rule, classes pasted on", model),
+        }
+        for number in range(2, max(ROUNDS, config.rounds) + 1):
+            label = parts.label(f"label-mix-{number}", config.label, images, model)
+            refine = parts.refine(f"refine-mix-{number}", config.refine, images, label, again=True)
+            model = self._round(f"mix-round-{number}", images, refine, model, config=mix)
+            rows[f"mix-round-{number}"] = Variant("after that many such rounds", model)
+        return rows
 
     def _online(self) -> dict[str, Variant]:
         """Rows in which the segmenter's teacher labels as it learns, for as many steps as a round has."""
@@ -344,7 +378,7 @@ class Benchmark:
                 way.what,
                 self._parts.selftrain_online(
                     row,
-                    config.selftrain.model_copy(update={"online": way.config}),
+                    config.selftrain.model_copy(update={"online": way.config, "mix": way.mix}),
                     method["adapt"],
                     images=None if row in more else method["generate"],
                     repainted=method["repaint"],
@@ -384,17 +418,25 @@ class Benchmark:
         """Rows with rendered scenes in the place of generated images."""
         labels = {"raw": self.web_labels["raw"], "instances": self.web_labels["instances"], "labels": self.truth}
         what = {"raw": "raw pseudo-labels", "instances": "a SAM that never errs", "labels": "true labels"}
-        return {
+        rows = {
             f"bound-{key}": Variant(f"web scenes, {what[key]}", self._round(f"bound-{key}", self.web, stage))
             for key, stage in labels.items()
         }
+        mixed = self._round("mix-bound-labels", self.web, self.truth, config=self._with_mix)
+        return {**rows, "mix-bound-labels": Variant(f"web scenes, {what['labels']}, classes pasted on", mixed)}
 
     def _round(
-        self, name: str, images: Stage, labels: Stage, start: Stage | None = None, repainted: Stage | None = None
+        self,
+        name: str,
+        images: Stage,
+        labels: Stage,
+        start: Stage | None = None,
+        repainted: Stage | None = None,
+        config: SelftrainConfig | None = None,
     ) -> Stage:
         return self._parts.selftrain(
             name,
-            self.config.selftrain,
+            config or self.config.selftrain,
             start or self._method["adapt"],
             labelled=(images, labels),
             repainted=repainted or self._method["repaint"],

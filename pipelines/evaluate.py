@@ -16,7 +16,7 @@ from clouds.data.submission import RUN_IDS, Form, PredictionFiles
 from clouds.engine.archive import write_zip
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic, write_json
-from clouds.engine.shard import Item, Shard, digest
+from clouds.engine.shard import Item, Shard, digest, named_shards
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import InputError
@@ -155,11 +155,8 @@ class Evaluate:
 
     def shards(self) -> Iterable[Shard]:
         for name, dataset in self.datasets.items():
-            made_from = self._made_from(dataset)
-            for number, start in enumerate(range(0, len(dataset.ids), self.shard_items)):
-                items = range(start, min(start + self.shard_items, len(dataset.ids)))
-                stamps = (f"{dataset.ids[index]} {dataset.stamp(index)}" for index in items)
-                yield Shard(f"{name}-{number:05d}", len(items), digest([made_from, *stamps]))
+            stamps = [f"{item} {dataset.stamp(index)}" for index, item in enumerate(dataset.ids)]
+            yield from named_shards(name, stamps, self.shard_items, self._made_from(dataset))
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.inference import predict_scores

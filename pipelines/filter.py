@@ -27,7 +27,7 @@ from clouds.ops.filters import filtered, times_by_hardness
 from clouds.report.cards import labels_card
 from clouds.report.filtered import SUMMARY, counts_text
 from clouds.training.filter_counts import FilterCounts
-from clouds.training.trust import AnyFilter, Evidence, HarderConfig, Totals, Wanted
+from clouds.training.trust import AnyFilter, ClassLosses, Evidence, HarderConfig, MeanOver, Totals, Wanted
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
@@ -63,7 +63,8 @@ class FilterConfig(ConfigModel):
 
     def wants(self) -> frozenset[Wanted]:
         """What must be known of each image."""
-        return frozenset([one.wants for one in self.filters] + (["loss"] if self.harder else []))
+        asked = [one.wants for one in self.filters] + ([self.harder.wants] if self.harder else [])
+        return frozenset[Wanted]().union(*asked)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Judges:
     loss: Stage | None = None
     views: Stage | None = None
     prompt: Stage | None = None
+    source: Stage | None = None
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -119,9 +121,10 @@ class Filter:
     def prepare(self, runtime: "Runtime") -> Worker:
         totals, token = self._totals(), self._token()
         times = self._times(totals)
+        of_images: dict[Wanted, Stage] = {want: stage for want, stage in self._read.items() if want != "source_loss"}
 
         def work_on(shard: Shard, work: ShardWork) -> None:
-            known = _Known(self._read, shard.id, self.label_map.ignore)
+            known = _Known(of_images, shard.id, self.label_map.ignore)
 
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
                 return [self._filtered(item, shard, work.folder, known, totals, times) for item in batch]
@@ -147,7 +150,7 @@ class Filter:
         """The stage that tells each thing the filters want to know."""
         judges = self.judges
         known: dict[Wanted, Stage | None] = {"confidence": self.pseudo, "pseudo": self.pseudo}
-        known |= {"loss": judges.loss, "views": judges.views, "prompt": judges.prompt}
+        known |= {"loss": judges.loss, "views": judges.views, "prompt": judges.prompt, "source_loss": judges.source}
         found = {want: known[want] for want in sorted(self.config.wants())}
         return {want: stage for want, stage in found.items() if stage is not None}
 
@@ -156,20 +159,25 @@ class Filter:
         return digest(stage.artifact.stamp() for stage in self._read.values())
 
     def _totals(self) -> Totals:
-        loss_sum_K, pixels_K = (np.zeros(self.label_map.num_classes, dtype=np.int64) for _ in range(2))
-        for row in _rows(self._read.get("loss")):
-            for class_id, pixels, loss_sum in row["classes"]:
-                pixels_K[class_id] += pixels
-                loss_sum_K[class_id] += loss_sum
+        measured: dict[MeanOver, Stage | None] = {
+            "generated": self._read.get("loss"),
+            "source": self._read.get("source_loss"),
+        }
+        losses = {
+            over: ClassLosses.of((row["classes"] for row in _rows(stage)), self.label_map.num_classes)
+            for over, stage in measured.items()
+            if stage is not None
+        }
         scores = sorted(row["clip_score"] for row in _rows(self._read.get("prompt")))
-        return Totals(loss_sum_K=loss_sum_K, pixels_K=pixels_K, prompt_scores=scores)
+        return Totals(losses=losses, prompt_scores=scores)
 
     def _times(self, totals: Totals) -> dict[str, int]:
         """How often each image is drawn in a round, by its id; none where all are drawn alike."""
-        if self.config.harder is None:
+        harder = self.config.harder
+        if harder is None:
             return {}
-        hard = {row["id"]: totals.hardness(row["classes"]) for row in _rows(self._read["loss"])}
-        times_N = times_by_hardness(np.array(list(hard.values())), self.config.harder.most)
+        hard = {row["id"]: totals.hardness(row["classes"], harder.mean_over) for row in _rows(self._read["loss"])}
+        times_N = times_by_hardness(np.array(list(hard.values())), harder.most)
         return dict(zip(hard, times_N.tolist(), strict=True))
 
     def _filtered(

@@ -103,6 +103,16 @@ class Config(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _a_distance_is_of_a_backbone_that_learns(self) -> "Config":
+        backbone = self.train.segmenter.backbone
+        if self.selftrain.feature_distance is not None and backbone.frozen and backbone.lora is None:
+            raise ValueError(
+                "`selftrain.feature_distance` keeps a backbone near to where it began, and this one is frozen: set it "
+                "to null, or `train.segmenter.backbone.frozen` to false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rounds_have_what_they_need(self) -> "Config":
         online = self.selftrain.online
         if not self.rounds:
@@ -206,11 +216,13 @@ class _Trusting:
         parts, shown, config = self._parts, self._config.label, self._config.filter
         if config is None:
             return []
-        loss = views = None
+        loss = views = source = None
         if "loss" in config.wants():
             loss = parts.judge_loss(f"judge-loss-{number}", config, shown, refine, teacher)
         if "views" in config.wants():
             views = parts.judge_views(f"judge-views-{number}", config, shown, self._images, teacher)
-        judges = Judges(loss, views, next(iter(self.once), None))
+        if "source_loss" in config.wants():
+            source = parts.judge_source(f"judge-source-{number}", config, shown, self._config.train.data, teacher)
+        judges = Judges(loss, views, next(iter(self.once), None), source)
         filter_ = parts.filter(f"filter-{number}", config, label, refine, judges)
-        return [*(stage for stage in (loss, views) if stage is not None), filter_]
+        return [*(stage for stage in (loss, views, source) if stage is not None), filter_]

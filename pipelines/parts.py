@@ -23,6 +23,7 @@ from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, 
 from pipelines.filter import Filter, FilterConfig, Judges
 from pipelines.generate import Generate
 from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
+from pipelines.judge_source import JudgeSource
 from pipelines.label import Detectron2Teacher, Label, LabelConfig
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
@@ -93,6 +94,20 @@ class Parts:
         """`shown`: how images are shown to the segmenter that labelled them."""
         loss = LossConfig(**_protocol(shown), batch_size=config.batch_size)
         return Judge(self.artifact(name), LabelLoss(labels, teacher, loss, self.label_map, self._precision))
+
+    def judge_source(
+        self, name: str, config: FilterConfig, shown: ProtocolConfig, data: Mapping[str, float], teacher: Stage
+    ) -> Stage:
+        """As `judge_loss`, of labelled data sets by name that have a weight above 0, by their true labels."""
+        return JudgeSource(
+            self.artifact(name),
+            LossConfig(**_protocol(shown), batch_size=config.batch_size),
+            teacher,
+            self.data.open_all([name for name, weight in data.items() if weight > 0]),
+            self.label_map,
+            self.run.shard_items,
+            precision=self._precision,
+        )
 
     def judge_views(
         self, name: str, config: FilterConfig, shown: ProtocolConfig, images: Stage, teacher: Stage

@@ -17,13 +17,16 @@ from clouds.data.transforms import AugmentConfig
 from clouds.engine.artifact import Artifact
 from clouds.engine.shard import Shard, digest
 from clouds.engine.stage import Stage, Worker
+from clouds.errors import UsageError, nearest
 from clouds.training.inputs import validation_identity, validation_stamp
 from clouds.training.online_settings import OnlineConfig
-from clouds.training.settings import Factor, TrainingConfig, Weights
+from clouds.training.settings import DistanceConfig, Factor, MixConfig, TrainingConfig, Weights
 from clouds.training.sharpening import Sharpening
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
+    from clouds.models.segmenter import MaskSegmenter
+    from clouds.training.feature_distance import FeatureDistance
     from clouds.training.online import Online
 
 
@@ -47,6 +50,10 @@ class SelftrainConfig(AdaptConfig):
     """What is done to a generated image, or another without labels; null: the same as to a source image."""
     generated_dice: Factor = 1.0
     """Factor on the dice loss of images whose labels are guessed; 0 turns it off for them."""
+    mix: MixConfig | None = None
+    """Paste classes of labelled images onto those whose labels are guessed; null: they stay as they are."""
+    feature_distance: DistanceConfig | None = None
+    """Keep the backbone's features of things, in images with true labels, near to those it begins with; null: free."""
     online: OnlineConfig | None = None
     """A teacher labels images as the student learns from them; null: their labels were made before, in rounds."""
 
@@ -83,6 +90,9 @@ class Selftrain:
     version: ClassVar[int] = 1
     unit: ClassVar[str] = "step"
     collective: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._distant_classes()
 
     @property
     def name(self) -> str:
@@ -135,7 +145,11 @@ class Selftrain:
         if self.labels is not None and isinstance(config, SelftrainConfig):
             augment = config.generated_augment or config.augment
             source = Source(self._generated(self.labels), config.generated_weight, augment)
-            sources.append(replace(source, times=self._times(self.labels), dice=config.generated_dice))
+            sources.append(
+                replace(
+                    source, times=self._times(self.labels), dice=config.generated_dice, mix=config.mix, guessed=True
+                )
+            )
         return TrainingWorker(
             stage=self.name,
             run_folder=self.artifact.folder.parent,
@@ -151,10 +165,28 @@ class Selftrain:
             max_failures=self.max_failures,
             runtime=runtime,
             online=self._online(),
+            distance=self._distance(model.to(runtime.device)),
         )
 
     def finish(self) -> None:
         """Nothing: the model's folder describes itself."""
+
+    def _distance(self, model: "MaskSegmenter") -> "FeatureDistance | None":
+        """From the backbone as it is now: where a training goes on, that is as it began."""
+        from clouds.training.feature_distance import FeatureDistance
+
+        config = _distance_of(self.config)
+        return None if config is None else FeatureDistance(model, config, self._distant_classes())
+
+    def _distant_classes(self) -> list[int]:
+        """The ids of the classes that the distance counts for. Raises `UsageError` for a name that no class has."""
+        config = _distance_of(self.config)
+        found = {name: self.label_map.find(name) for name in (() if config is None else config.classes)}
+        for name, class_id in found.items():
+            if class_id is None:
+                mend = nearest(name, self.label_map.names)
+                raise UsageError(f"{self.kind}.feature_distance.classes names {name!r}, which is no class", mend)
+        return [class_id for class_id in found.values() if class_id is not None]
 
     def _online(self) -> "Online | None":
         """The images without labels, each set as often drawn from as the config says."""
@@ -168,7 +200,10 @@ class Selftrain:
         if self.images is not None:
             sets.append((self._painted("generated", self.images, None), config.generated_weight))
         augment = config.generated_augment or config.augment
-        sources = [Source(dataset, weight, augment, dice=config.generated_dice) for dataset, weight in sets]
+        sources = [
+            Source(dataset, weight, augment, dice=config.generated_dice, mix=config.mix, guessed=True)
+            for dataset, weight in sets
+        ]
         return Online(config=config.online, sources=sources, sharpening=self.sharpening)
 
     def _painted(self, name: str, stage: Stage, labels: str | None) -> Dataset:
@@ -200,3 +235,7 @@ class Selftrain:
             labels_at=[str(labels.shard_folder(shard) / row["file_name"]) for shard, row in rows],
             lookup=self.label_map.own_lookup(),
         )
+
+
+def _distance_of(config: AdaptConfig) -> DistanceConfig | None:
+    return config.feature_distance if isinstance(config, SelftrainConfig) else None

@@ -20,8 +20,9 @@ from clouds.engine.artifact import Artifact
 from clouds.engine.planning import plan_stages
 from clouds.errors import CloudsError, UsageError
 
-SOME = ("source", "raw", "filter-all", "images-2", "bound-instances", "labels")
+SOME = ("source", "raw", "filter-all", "mix-raw", "mix-round-2", "images-2", "bound-instances", "labels")
 FILTERS = ("confidence", "class-loss", "sam-agreement", "view-agreement", "clip-score")
+SOURCE = "class-loss-source"
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CAMVID = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 BICYCLIST, UNLABELLED = 10, 11
@@ -156,7 +157,7 @@ def check_the_stages_of_its_own(run: Path) -> None:
 def check_quality(table: dict[str, list[str]], run: Path) -> None:
     folders = {"raw": "label-web/{}/labels", "refined": "refine-web/{}", "instances": "instances-web/{}/labels"}
     folders |= {"refined-1": "refine-1-web/{}", "refined-2": "refine-web/{}", "refined-3": "refine-3-web/{}"}
-    folders |= {f"filter-{name}": f"trust-web-{name}/{{}}" for name in (*FILTERS, "all")}
+    folders |= {f"filter-{name}": f"trust-web-{name}/{{}}" for name in (*FILTERS, SOURCE, "all")}
     truth = np.stack([read(path) for path in sorted(run.glob("truth-web/*/labels/*.png"))])
     check_labels(table, run, folders, truth)
 
@@ -204,6 +205,7 @@ def test_each_row_differs_from_the_method_in_one_thing(module: ModuleType, confi
     assert "images-7" not in models  # that is `refined`
     check_the_filters(found)
     check_online(found)
+    check_the_mixes(found)
     plain = models["plain"]
     assert plain.start is models["repainted-plain"] and plain.labels.labels.teacher is plain.start
     for painted in (plain.images, plain.repainted):
@@ -220,14 +222,19 @@ def check_the_filters(found: Any) -> None:
     refined = models["refined"].labels
     assert refined.kind == "refine"
     rows = [row for row in models if row.startswith("filter-")]
-    assert rows == [f"filter-{name}" for name in (*FILTERS, "harder", "all")]
+    assert rows == [f"filter-{name}" for name in (*FILTERS, SOURCE, "harder", "all")]
     for row in rows:
         assert (models[row].start.name, models[row].labels.labels) == ("adapt", refined)
         config = models[row].labels.config
         if row in ("filter-harder", "filter-all"):
             assert config.harder.most == 3 and len(config.filters) == (5 if row == "filter-all" else 0)
         else:
-            assert config.harder is None and [one.type.replace("_", "-") for one in config.filters] == [row[7:]]
+            assert config.harder is None
+            assert [one.type.replace("_", "-") for one in config.filters] == [row[7:].removesuffix("-source")]
+            over = {getattr(one, "mean_over", "generated") for one in config.filters}
+            assert over == {"source" if row.endswith("source") else "generated"}
+    with_source = [row for row in rows if found.variants[row].model.labels.needs[-1].name == "judge-source-adapt"]
+    assert with_source == [f"filter-{SOURCE}"]
     assert not [name for name in (stage.name for stage in found.stages(["raw"])) if "judge" in name]
 
 
@@ -240,9 +247,44 @@ def check_online(found: Any) -> None:
         assert (model.start.name, model.images.name, model.labels) == ("adapt", "generate", None)
         assert (variant.steps, variant.generated_draws) == (refined.steps, refined.generated_draws)
         assert model.config.online.teacher.decay == 0.999
-    assert [row for row, one in online.items() if one.model.config.online.mix] == ["online-mix", "cluda"]
+    assert [row for row, one in online.items() if one.model.config.mix] == ["online-mix", "cluda"]
     assert [row for row, one in online.items() if one.model.config.online.contrast] == ["cluda"]
     assert [row for row, one in online.items() if one.model.sharpening] == ["online-refined"]
+
+
+def check_the_mixes(found: Any) -> None:
+    """Each row is another with a mix, or goes on from the one before; none but those, and two online, has any."""
+    models = {row: variant.model for row, variant in found.variants.items()}
+    rows = ["mix-raw", "mix", "mix-round-2", "mix-round-3", "mix-bound-labels"]
+    mixed = [row for row, model in models.items() if getattr(model.config, "mix", None)]
+    assert sorted(mixed) == sorted([*rows, "online-mix", "cluda"])
+    for row, like in {"mix-raw": "raw", "mix": "refined", "mix-bound-labels": "bound-labels"}.items():
+        one, other = models[row], models[like]
+        assert (one.start, one.images, one.labels, one.repainted) == (
+            other.start,
+            other.images,
+            other.labels,
+            other.repainted,
+        )
+        assert one.config.model_copy(update={"mix": None}) == other.config
+        assert found.variants[row].steps == found.variants[like].steps
+    for row, before in {"mix-round-2": "mix", "mix-round-3": "mix-round-2"}.items():
+        model = models[row]
+        assert model.start is model.labels.labels.teacher is models[before]
+        assert model.labels.kind == "refine" and model.images is model.labels.images is models["mix"].images
+        assert model.config == models["mix"].config
+
+
+def test_what_the_config_says_of_a_mix_is_for_the_rows_that_have_one(
+    module: ModuleType, config: Path, tmp_path: Path
+) -> None:
+    plain, asked = (
+        benchmark(module, config, tmp_path, *options) for options in ((), ("--set", "selftrain.mix.share=0.25"))
+    )
+    for row, variant in asked.variants.items():
+        one, other = (dict(flatten(found.model.config)) for found in (variant, plain.variants[row]))
+        changed = {"mix.share": 0.25} if row.startswith("mix") else {}
+        assert one == {**other, **changed}, row
 
 
 def test_stages_come_after_what_they_need_and_bear_names_of_their_own(

@@ -85,7 +85,7 @@ def test_clouds_online_states_the_published_numbers() -> None:
     online = found.selftrain.online
     assert (online.teacher.decay, online.teacher.every, online.teacher.warm_start) == (0.999, 100, False)
     assert (online.threshold, online.weighting, online.refine_every) == (0.0, "ignore", 1)
-    assert online.mix is None and online.contrast is None
+    assert found.selftrain.mix is None and online.contrast is None
     # a generated image is only mirrored, so that its encoding by the SAM is kept; the student's colours change
     augment = found.selftrain.generated_augment
     assert (augment.crop, augment.scale, augment.flip) == ((768, 768), (1.0, 1.0), 0.5)
@@ -101,7 +101,10 @@ def test_cluda_states_the_published_numbers() -> None:
     training, online = found.selftrain, found.selftrain.online
     assert (online.teacher.decay, online.teacher.every, online.teacher.warm_start) == (0.999, 1, True)
     assert (online.threshold, online.weighting, online.refine_every) == (0.968, "image", None)
-    assert online.mix.share == 0.5
+    assert training.mix.share == 0.5
+    far = training.feature_distance
+    assert (far.weight, far.min_share) == (0.005, 0.75)
+    assert [found.data.label_map().find(name) for name in far.classes] == [6, 7, *range(11, 19)]
     contrast = online.contrast
     assert (contrast.source_weight, contrast.target_weight, contrast.temperature) == (1.0, 1.0, 1.0)
     assert (contrast.size, contrast.confidence, contrast.learned) == ((65, 65), True, True)

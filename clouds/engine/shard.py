@@ -1,7 +1,7 @@
 """The units work comes in: shards, and the items in them. It does not know what they are."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,14 @@ def numbered_shards(count: int, shard_items: int, of: str = "") -> Iterator[Shar
     for number, start in enumerate(range(0, count, shard_items)):
         size = min(shard_items, count - start)
         yield Shard(f"{number:05d}", size, inputs=f"{size} items{of}")
+
+
+def named_shards(name: str, stamps: Sequence[str], shard_items: int, of: str) -> Iterator[Shard]:
+    """Shards `NAME-00000`, ... of so many items each, the last with the rest; an item has a stamp of its own, all have
+    that of `of`."""
+    for number, start in enumerate(range(0, len(stamps), shard_items)):
+        own = stamps[start : start + shard_items]
+        yield Shard(f"{name}-{number:05d}", len(own), digest([of, *own]))
 
 
 def digest(parts: Iterable[str]) -> str:

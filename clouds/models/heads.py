@@ -25,13 +25,14 @@ class MaskOutput:
     logits (B, Q, h, w) at stride 4.
 
     `fused_BChw` is the pixel decoder's map of features that masks are read from, at the masks' stride; `coarse_BChw` is
-    its map at twice that stride.
+    its map at twice that stride. `deepest_BChw` is the backbone's last map, where a segmenter gives it.
     """
 
     class_logits: list[Tensor]
     mask_logits: list[Tensor]
     fused_BChw: Tensor
     coarse_BChw: Tensor
+    deepest_BChw: Tensor | None = None
 
 
 class MaskHead(nn.Module):

@@ -54,18 +54,21 @@ class MaskSegmenter(nn.Module):
             Mask logits have ceil(H / 4) x ceil(W / 4) cells of 4 x 4 pixels, from the top left corner of the image;
             feature maps end with the image in the same way.
         """
-        output = self._decode(images_BCHW, features)
+        if features is None:
+            features = self.features(images_BCHW)
+        output: MaskOutput = self.head(features, self.texts)
         size = images_BCHW.shape[-2:]
         return MaskOutput(
             output.class_logits,
             [_within(size, mask, self.mask_stride) for mask in output.mask_logits],
             _within(size, output.fused_BChw, self.mask_stride),
             _within(size, output.coarse_BChw, self.backbone.strides[1]),
+            _within(size, features[-1], self.backbone.strides[-1]),
         )
 
     def features(self, images_BCHW: Tensor) -> list[Tensor]:
         """The backbone's feature maps of images as in `forward`, which takes them in place of a second pass."""
-        return self.backbone(self._normalise(images_BCHW))
+        return self.backbone(self.normalise(images_BCHW))
 
     @torch.no_grad()
     def predict(self, images_BCHW: Tensor, features: Sequence[Tensor] | None = None) -> Tensor:
@@ -110,12 +113,6 @@ class MaskSegmenter(nn.Module):
         self.backbone.train(mode)
         return self
 
-    def _decode(self, images_BCHW: Tensor, features: Sequence[Tensor] | None) -> MaskOutput:
-        if features is None:
-            features = self.features(images_BCHW)
-        output: MaskOutput = self.head(features, self.texts)
-        return output
-
     def _class_logits(self, output: MaskOutput, last_BChw: Tensor) -> Tensor:
         """The last layer's, joined with the frozen CLIP's own if the segmenter has an ensemble."""
         own_BQC = output.class_logits[-1]
@@ -128,12 +125,12 @@ class MaskSegmenter(nn.Module):
             clip_BQK = best_names(clip_BQS, texts.counts)
             return geometric_ensemble(own_BQC.float(), clip_BQK, texts.seen_K, **exponents.model_dump())
 
-    def _normalise(self, images_BCHW: Tensor) -> Tensor:
-        """Images normalised, and padded at the right and the bottom with the mean colour, as published.
+    def normalise(self, images_BCHW: Tensor) -> Tensor:
+        """What the backbone takes of images as in `forward`: normalised, and padded at the right and the bottom.
 
-        The padding goes up to a multiple of the largest stride, so that it depends on the image's own size alone: all
-        images of a call have one size. As in the published code the head is not told of it: padded cells have
-        positions, and attention reaches them.
+        The padding has the mean colour, as published, and goes up to a multiple of the largest stride, so that it
+        depends on the image's own size alone: all images of a call have one size. As in the published code the head is
+        not told of it: padded cells have positions, and attention reaches them.
         """
         normal_BCHW = (images_BCHW.float() / 255 - self.backbone.mean) / self.backbone.std
         right, bottom = (-size % self.backbone.strides[-1] for size in (images_BCHW.shape[-1], images_BCHW.shape[-2]))

@@ -38,7 +38,7 @@ def loss_limits(loss_sum_K: IntArray | FloatArray, pixels_K: IntArray, margin: f
     """The highest loss that is kept, of each class: `margin` times its mean loss; infinite for a class without pixels.
 
     Args:
-        loss_sum_K: the losses of all pixels of a class, added up over all images; in any unit.
+        loss_sum_K: the losses of all pixels of a class, added up over all images of a set; in any unit.
         pixels_K: how many those are.
     """
     limits_K = np.full(len(pixels_K), np.inf)

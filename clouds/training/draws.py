@@ -24,7 +24,7 @@ from clouds.data.transforms import AugmentConfig, geometric, photometric
 from clouds.engine.seeding import item_seed
 from clouds.errors import CloudsError, InputError
 from clouds.training.rare_classes import RareClasses
-from clouds.training.settings import RareClassConfig
+from clouds.training.settings import MixConfig, RareClassConfig
 
 T = TypeVar("T")
 
@@ -38,7 +38,8 @@ class Source:
     """A data set with how often it is drawn from, relative to the others, and how its images are augmented.
 
     `rare_classes`: how its images are drawn by their classes; None: in rounds. `times`: how often each image comes in
-    a round, 0 for never; None: each once. `dice`: a factor on the dice loss of its images.
+    a round, 0 for never; None: each once. `dice`: a factor on the dice loss of its images. `mix`: how classes of other
+    sources are pasted onto them; None: not at all. `guessed`: whether its labels are guessed.
     """
 
     dataset: Dataset
@@ -47,6 +48,8 @@ class Source:
     rare_classes: RareClassConfig | None = None
     times: Sequence[int] | None = None
     dice: float = 1.0
+    mix: MixConfig | None = None
+    guessed: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import load_trainable_state, trainable_state
 from clouds.training.draws import Drawn, Source, chunks
 from clouds.training.feature_contrast import FeatureContrast
+from clouds.training.feature_distance import FeatureDistance
 from clouds.training.lessons import Lesson, Lessons
 from clouds.training.loop import Step, TrainingPlace, run_training
 from clouds.training.online_settings import ContrastConfig, OnlineConfig
@@ -70,21 +71,22 @@ class OnlineLearner:
         draws: OnlineDraws,
         config: TrainingConfig,
         contrast: ContrastConfig | None = None,
+        distance: FeatureDistance | None = None,
         *,
         backbone_lr_multiplier: float,
     ) -> None:
         self.model, self.draws, self.config = student, draws, config
         self._segmenter, self._lessons = student.segmenter, lessons
         self._backbone_lr_multiplier = backbone_lr_multiplier
-        self._mask_losses = MaskLosses.of(student.segmenter, draws, config)
+        self._mask_losses = MaskLosses.of(student.segmenter, draws, config, distance)
         self._contrast = None if contrast is None else FeatureContrast(contrast, draws.ignore)
         student.segmenter.backbone.checkpoint_activations(config.checkpoint_activations)
 
     @property
     def losses(self) -> Sequence[str]:
-        """Those of the masks, the weighted contrast where there is one, and the mean trust in the teacher's pixels."""
+        """Those of `MaskLosses`, the weighted contrast if there is one, and the mean trust in the teacher's pixels."""
         contrast = () if self._contrast is None else ("contrast",)
-        return ("loss", "class", "mask", "dice", *contrast, "trusted")
+        return (*self._mask_losses.names, *contrast, "trusted")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The segmenter's; what weighs the contrast learns as the head does."""
@@ -131,7 +133,7 @@ class OnlineLearner:
         if self.model.weigher is not None:
             self.model.weigher.load_state_dict({name.removeprefix(_WEIGHER): own[name] for name in own})
 
-    def _pass(self, lesson: Lesson, totals: tuple[float, float], step: Step, *, last: bool) -> dict[str, Tensor]:
+    def _pass(self, lesson: Lesson, totals: tuple[float, float, float], step: Step, *, last: bool) -> dict[str, Tensor]:
         """Add one forward pass's gradients; its share of the batch's losses, detached."""
         accelerator, batch = step.accelerator, lesson.batch
         self._segmenter.backbone.seed_items([item_seed(step.seed, "drop path", number) for number in batch.numbers])
@@ -175,12 +177,13 @@ def train_online(
     tables: Mapping[int, RareClasses] | None = None,
     validated: Mapping[str, Dataset] | None = None,
     run_folder: Path | None = None,
+    distance: FeatureDistance | None = None,
 ) -> list[str]:
     """Train a segmenter in place, with a teacher of its own; see `run_training` for what it returns and raises.
 
     `tables` and `validated` are as for `train_segmenter`; encoded images are kept below `run_folder`.
     """
-    draws = OnlineDraws(labelled, online.sources, place.seed, ignore, tables, online.config.mix)
+    draws = OnlineDraws(labelled, online.sources, place.seed, ignore, tables)
     refiner = None
     if online.config.refine_every is not None:
         if online.sharpening is None:
@@ -195,6 +198,7 @@ def train_online(
         draws,
         config,
         contrast,
+        distance,
         backbone_lr_multiplier=backbone_lr_multiplier,
     )
     return run_training(learner, config, place, validation_of(model, ignore, config, place, validated), teacher)

@@ -3,14 +3,12 @@
 The defaults are our own; `configs/clouds_gta5_online.yaml` and `configs/cluda.yaml` have the published numbers.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from clouds.config import ConfigModel
-from clouds.training.settings import Factor, Positive, Weights
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from clouds.training.settings import Factor, Positive, Share, Weights
 
 
 class TeacherConfig(ConfigModel):
@@ -22,13 +20,6 @@ class TeacherConfig(ConfigModel):
     """Steps from one update to the next. The published CLOUDS code has 100."""
     warm_start: bool = True
     """At step t no more than 1 - 1 / (t + 1) survives, so that the first students are forgotten (as in CLUDA)."""
-
-
-class MixConfig(ConfigModel):
-    """ClassMix: the student sees an unlabelled image with some classes of a labelled one pasted onto it."""
-
-    share: Share = 0.5
-    """Of the labelled image's classes, drawn at random; ignore is none of them."""
 
 
 class ContrastConfig(ConfigModel):
@@ -62,10 +53,15 @@ class OnlineConfig(ConfigModel):
     ignore, and an image counts by its share of sure pixels (DAFormer, CLUDA)."""
     refine_every: Positive | None = None
     """A SAM refines the teacher's labels, by `refine`, in every so many-th step; null: never."""
-    mix: MixConfig | None = None
-    """Paste labelled classes onto unlabelled images; null: they stay as they are."""
     contrast: ContrastConfig | None = None
     """Draw the features of a class together; null: no such loss."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mix_is_beside(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and "mix" in tree:
+            raise ValueError("`mix` serves rounds as well and stands beside `online`: move it to `selftrain.mix`")
+        return tree
 
     @model_validator(mode="after")
     def _threshold_is_used(self) -> "OnlineConfig":

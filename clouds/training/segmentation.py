@@ -15,7 +15,9 @@ from clouds.models.segmenter import MaskSegmenter, loss_settings, parameter_grou
 from clouds.models.segmenter_files import load_trainable_state, trainable_state
 from clouds.ops.mask_loss import MaskLossSettings, count_labelled, count_masks, mask_loss
 from clouds.training.draws import Batch, Drawn, Draws, split
+from clouds.training.feature_distance import FeatureDistance
 from clouds.training.loop import Step, TrainingPlace, run_training
+from clouds.training.mixing import MixedDraws
 from clouds.training.settings import TrainingConfig
 from clouds.training.unlabelled import OnlineDraws
 from clouds.training.validation import SegmentationValidation
@@ -25,39 +27,56 @@ from clouds.training.validation import SegmentationValidation
 class MaskLosses:
     """The mask loss of the batches that make a step, whichever learner passes them through its model.
 
-    `dice_S` are the factors on the dice loss of the images of each source.
+    `dice_S` are the factors on the dice loss of the images of each source. With a `distance`, it is added for those of
+    sources whose labels are true, `true_S`.
     """
 
     settings: MaskLossSettings
     dice_S: tuple[float, ...]
+    true_S: tuple[bool, ...]
+    distance: FeatureDistance | None = None
 
     @classmethod
-    def of(cls, model: MaskSegmenter, draws: Draws | OnlineDraws, config: TrainingConfig) -> "MaskLosses":
+    def of(
+        cls,
+        model: MaskSegmenter,
+        draws: Draws | MixedDraws | OnlineDraws,
+        config: TrainingConfig,
+        distance: FeatureDistance | None,
+    ) -> "MaskLosses":
         settings = loss_settings(config.loss, ignore=draws.ignore, stride=model.mask_stride)
-        return cls(settings, tuple(source.dice for source in draws.sources))
+        sources = draws.sources
+        dice_S, true_S = tuple(one.dice for one in sources), tuple(not one.guessed for one in sources)
+        return cls(settings, dice_S, true_S, distance)
 
-    def totals(self, batches: Sequence[Batch], step: Step) -> tuple[float, float]:
-        """Target masks and labelled images of the whole batch, over all processes."""
-        ignore = self.settings.ignore
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the losses; the first is the sum of the others."""
+        return ("loss", "class", "mask", "dice", *(() if self.distance is None else ("distance",)))
+
+    def totals(self, batches: Sequence[Batch], step: Step) -> tuple[float, float, float]:
+        """Target masks, labelled images and cells of the distance of the whole batch, over all processes."""
+        ignore, distance = self.settings.ignore, self.distance
         counts = [
             sum(count_masks(batch.labels_BHW, ignore) for batch in batches),
             sum(count_labelled(batch.labels_BHW, ignore) for batch in batches),
+            sum(0 if distance is None else int(distance.cells(batch, self.true_S).sum()) for batch in batches),
         ]
         totals = torch.tensor(counts, dtype=torch.float32, device=step.accelerator.device)
-        masks, images = step.accelerator.reduce(totals, "sum").tolist()
-        return masks, images
+        masks, images, cells = step.accelerator.reduce(totals, "sum").tolist()
+        return masks, images, cells
 
     def __call__(
         self,
         output: MaskOutput,
         batch: Batch,
-        totals: tuple[float, float],
+        totals: tuple[float, float, float],
         step: Step,
         weights_BHW: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The losses of one forward pass, its share of the whole batch's; see `mask_loss`."""
+        """The losses of one forward pass, its share of the whole batch's; see `mask_loss` and `FeatureDistance`."""
         dice_B = torch.tensor([self.dice_S[source] for source in batch.sources])
-        return mask_loss(
+        losses = mask_loss(
             output.class_logits,
             output.mask_logits,
             batch.labels_BHW,
@@ -70,20 +89,34 @@ class MaskLosses:
             weights_BHW=weights_BHW,
             dice_B=None if bool((dice_B == 1).all()) else dice_B,
         )
+        if self.distance is not None:
+            cells_Bhw = self.distance.cells(batch, self.true_S)
+            losses["distance"] = self.distance(output, batch, cells_Bhw, totals[2], step.accelerator)
+            losses["loss"] = losses["loss"] + losses["distance"]
+        return losses
 
 
 class SegmentationLearner:
     """A segmenter that learns from draws; see `clouds.training.loop.Learner`."""
 
-    losses = ("loss", "class", "mask", "dice")
-
     def __init__(
-        self, model: MaskSegmenter, draws: Draws, config: TrainingConfig, *, backbone_lr_multiplier: float
+        self,
+        model: MaskSegmenter,
+        draws: Draws | MixedDraws,
+        config: TrainingConfig,
+        distance: FeatureDistance | None = None,
+        *,
+        backbone_lr_multiplier: float,
     ) -> None:
         self.model, self.draws, self.config = model, draws, config
         self._backbone_lr_multiplier = backbone_lr_multiplier
-        self._mask_losses = MaskLosses.of(model, draws, config)
+        self._mask_losses = MaskLosses.of(model, draws, config, distance)
         model.backbone.checkpoint_activations(config.checkpoint_activations)
+
+    @property
+    def losses(self) -> Sequence[str]:
+        """Those of the masks, and the weighted distance of the features where there is one."""
+        return self._mask_losses.names
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's, with the learning rates of its parts."""
@@ -112,7 +145,7 @@ class SegmentationLearner:
         """Raises `CloudsError` for weights of another model."""
         load_trainable_state(self.model, tensors, where)
 
-    def _pass(self, batch: Batch, totals: tuple[float, float], step: Step, *, last: bool) -> Tensor:
+    def _pass(self, batch: Batch, totals: tuple[float, float, float], step: Step, *, last: bool) -> Tensor:
         """Add one forward pass's gradients; its share of the batch's losses."""
         accelerator = step.accelerator
         self.model.backbone.seed_items([item_seed(step.seed, "drop path", number) for number in batch.numbers])
@@ -127,18 +160,19 @@ class SegmentationLearner:
 
 def train_segmenter(
     model: MaskSegmenter,
-    draws: Draws,
+    draws: Draws | MixedDraws,
     config: TrainingConfig,
     place: TrainingPlace,
     *,
     backbone_lr_multiplier: float,
     validated: Mapping[str, Dataset] | None = None,
+    distance: FeatureDistance | None = None,
 ) -> list[str]:
     """Train a segmenter in place; see `run_training` for what it returns and raises.
 
     `validated` are the data sets of `config.validation`.
     """
-    learner = SegmentationLearner(model, draws, config, backbone_lr_multiplier=backbone_lr_multiplier)
+    learner = SegmentationLearner(model, draws, config, distance, backbone_lr_multiplier=backbone_lr_multiplier)
     return run_training(learner, config, place, validation_of(model, draws.ignore, config, place, validated))
 
 

@@ -11,6 +11,7 @@ from clouds.models.segmenter_config import MaskLossConfig
 
 Positive = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 Weights = Annotated[dict[str, Factor], BeforeValidator(without_nulls)]
@@ -65,6 +66,27 @@ class RareClassConfig(ConfigModel):
     """An image holds a class that has so many of its pixels."""
     min_crop_pixels: Annotated[int, Field(ge=0)] = 1500
     """Draw another crop, up to `augment.crop_tries` times, while it has fewer pixels of the class."""
+
+
+class MixConfig(ConfigModel):
+    """ClassMix: the student sees an image with some classes of a labelled one pasted onto it."""
+
+    share: Share = 0.5
+    """Of the labelled image's classes, drawn at random; ignore is none of them."""
+
+
+class DistanceConfig(ConfigModel):
+    """DAFormer's feature distance (arXiv 2111.14887, section 3.2): a backbone stays near to what it knew of things.
+
+    The defaults are the published ones.
+    """
+
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The classes it counts for, by name."""
+    weight: Annotated[float, Field(gt=0)] = 0.005
+    """Weight of the mean distance of the deepest features, over the cells that count in a batch."""
+    min_share: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """A cell of the feature map counts where one of these classes covers this share of it."""
 
 
 class ValidationConfig(ProtocolConfig):

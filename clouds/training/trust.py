@@ -4,9 +4,9 @@ It reads no file and loads no model. A new filter is a class here, of the form o
 `AnyFilter`; what it wants to know comes from a stage that measures it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from clouds.config import ConfigModel
 from clouds.ops.filters import BoolArray, confident, hardness, loss_limits, same_label, score_limit, stable, usual_loss
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Wanted = Literal["confidence", "pseudo", "loss", "views", "prompt"]
+Wanted = Literal["confidence", "pseudo", "loss", "source_loss", "views", "prompt"]
 """What a filter can want to know besides the labels: the pseudo-label's confidence, the pseudo-label itself, the loss
-of the labels, the votes of views, the score of image and prompt."""
+of the labels, that of the source's true labels, the votes of views, the score of image and prompt."""
+MeanOver = Literal["generated", "source"]
+"""Over which images a class has its mean loss."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,21 +41,39 @@ class Evidence:
     prompt_score: float | None = None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Totals:
-    """What is known of all images together.
-
-    `loss_sum_K` and `pixels_K` add up the losses of the labels of each class, in steps, and its pixels; `prompt_scores`
-    ascend.
-    """
+@dataclass(frozen=True, eq=False)
+class ClassLosses:
+    """The losses of the labels of each class, in steps, added up over a set of images, and its pixels in them."""
 
     loss_sum_K: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     pixels_K: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @classmethod
+    def of(cls, images: Iterable[Sequence[Sequence[int]]], num_classes: int) -> "ClassLosses":
+        """Those of images by their `count_classes`."""
+        loss_sum_K, pixels_K = (np.zeros(num_classes, dtype=np.int64) for _ in range(2))
+        for classes in images:
+            for class_id, pixels, loss_sum in classes:
+                pixels_K[class_id] += pixels
+                loss_sum_K[class_id] += loss_sum
+        return cls(loss_sum_K, pixels_K)
+
+    def limits(self, margin: float) -> NDArray[np.floating[Any]]:
+        """The highest losses that are kept; see `clouds.ops.filters.loss_limits`."""
+        return loss_limits(self.loss_sum_K, self.pixels_K, margin)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Totals:
+    """What is known of all images together: how well labels are borne out, and their scores with prompts, ascending."""
+
+    losses: Mapping[MeanOver, ClassLosses] = field(default_factory=dict)
     prompt_scores: Sequence[float] = ()
 
-    def hardness(self, classes: Sequence[Sequence[int]]) -> float:
+    def hardness(self, classes: Sequence[Sequence[int]], over: MeanOver = "generated") -> float:
         """How hard an image's labels are, from its `count_classes`; see `clouds.ops.filters.hardness`."""
-        mean_K = np.divide(self.loss_sum_K, np.maximum(self.pixels_K, 1))
+        losses = self.losses[over]
+        mean_K = np.divide(losses.loss_sum_K, np.maximum(losses.pixels_K, 1))
         pixels_K = np.zeros(len(mean_K), dtype=np.int64)
         for class_id, pixels, _ in classes:
             pixels_K[class_id] = pixels
@@ -69,7 +89,7 @@ class TrustFilter(Protocol):
     @property
     def type(self) -> str: ...
     @property
-    def wants(self) -> Wanted: ...
+    def wants(self) -> frozenset[Wanted]: ...
     @property
     def measure(self) -> str: ...
     @property
@@ -93,7 +113,7 @@ class ConfidenceFilter(ConfigModel):
     least: Share
     """The lowest confidence that is kept: the share of a pixel's scores that its pseudo-label has."""
 
-    wants: ClassVar[Wanted] = "confidence"
+    wants: ClassVar[frozenset[Wanted]] = frozenset({"confidence"})
     measure: ClassVar[str] = "highest confidence"
     lower_is_better: ClassVar[bool] = False
 
@@ -117,19 +137,24 @@ class ClassLossFilter(ConfigModel):
     type: Literal["class_loss"] = "class_loss"
     """The segmenter's cross-entropy of the label."""
     margin: Annotated[float, Field(gt=0)] = 1.25
-    """The highest loss that is kept, as a multiple of the mean loss of the label's class over all generated images."""
+    """The highest loss that is kept, as a multiple of the mean loss of the label's class."""
+    mean_over: MeanOver = "generated"
+    """Over which images that mean is: all generated ones, or the source's by their true labels, as published."""
 
-    wants: ClassVar[Wanted] = "loss"
     measure: ClassVar[str] = "lowest loss, as a multiple of its class' mean,"
     lower_is_better: ClassVar[bool] = True
 
+    @property
+    def wants(self) -> frozenset[Wanted]:
+        return _losses(self.mean_over)
+
     def keep(self, seen: Evidence, totals: Totals) -> BoolArray:
         assert seen.loss_HW is not None
-        return usual_loss(seen.loss_HW, seen.labels_HW, loss_limits(totals.loss_sum_K, totals.pixels_K, self.margin))
+        return usual_loss(seen.loss_HW, seen.labels_HW, totals.losses[self.mean_over].limits(self.margin))
 
     def best(self, seen: Evidence, totals: Totals) -> float | None:
         assert seen.loss_HW is not None
-        mean_K = np.maximum(loss_limits(totals.loss_sum_K, totals.pixels_K, 1.0), 1e-9)
+        mean_K = np.maximum(totals.losses[self.mean_over].limits(1.0), 1e-9)
         ratios = [
             seen.loss_HW[seen.labels_HW == one].min() / mean_K[one]
             for one in np.unique(seen.labels_HW)
@@ -138,7 +163,7 @@ class ClassLossFilter(ConfigModel):
         return float(min(ratios)) if ratios else None
 
     def setting(self) -> str:
-        return f"margin: {self.margin}"
+        return f"margin: {self.margin}" + (", mean_over: source" if self.mean_over == "source" else "")
 
 
 class SamAgreementFilter(ConfigModel):
@@ -147,7 +172,7 @@ class SamAgreementFilter(ConfigModel):
     type: Literal["sam_agreement"] = "sam_agreement"
     """Agreement of the refined label with the pseudo-label."""
 
-    wants: ClassVar[Wanted] = "pseudo"
+    wants: ClassVar[frozenset[Wanted]] = frozenset({"pseudo"})
     measure: ClassVar[str] = "highest agreement, 1 for the same label and 0 for another,"
     lower_is_better: ClassVar[bool] = False
 
@@ -170,7 +195,7 @@ class ViewAgreementFilter(ConfigModel):
     least: Share = 1.0
     """The lowest share of views with the most frequent label that is kept."""
 
-    wants: ClassVar[Wanted] = "views"
+    wants: ClassVar[frozenset[Wanted]] = frozenset({"views"})
     measure: ClassVar[str] = "highest share of views that agree"
     lower_is_better: ClassVar[bool] = False
 
@@ -196,7 +221,7 @@ class ClipScoreFilter(ConfigModel):
     lowest: Annotated[float, Field(ge=0, lt=1)] | None = None
     """In place of `least`: the share of the images that is dropped, those of the lowest scores."""
 
-    wants: ClassVar[Wanted] = "prompt"
+    wants: ClassVar[frozenset[Wanted]] = frozenset({"prompt"})
     measure: ClassVar[str] = "highest score"
     lower_is_better: ClassVar[bool] = False
 
@@ -239,6 +264,18 @@ class HarderConfig(ConfigModel):
 
     most: Annotated[int, Field(ge=1)] = 20
     """How often the hardest image is drawn for each time the easiest is; by rank between them."""
+    mean_over: MeanOver = "generated"
+    """As in `class_loss`: over which images the mean losses of classes are that make an image hard."""
+
+    @property
+    def wants(self) -> frozenset[Wanted]:
+        """As a filter's."""
+        return _losses(self.mean_over)
+
+
+def _losses(mean_over: MeanOver) -> frozenset[Wanted]:
+    """What asks for the losses of generated labels, and of those that it compares them with, wants to know."""
+    return frozenset(("loss", "source_loss") if mean_over == "source" else ("loss",))
 
 
 def _highest(values_HW: NDArray[np.generic], seen: Evidence) -> float | None:

@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from clouds.data.samples import Dataset
-from clouds.data.transforms import AugmentConfig, photometric
-from clouds.engine.seeding import item_seed
 from clouds.errors import CloudsError
-from clouds.ops.class_mix import pasted_pixels
 from clouds.training.draws import Drawn, Draws, ForTeacher, Source
-from clouds.training.online_settings import MixConfig
+from clouds.training.mixing import Pasting, for_student, still
 from clouds.training.rare_classes import RareClasses
 
 # what every pixel of an image without labels is until the teacher has seen it: anything but ignore, which is padding
@@ -29,9 +26,9 @@ _OPEN = 0
 class OnlineDraws(TorchDataset[Drawn | CloudsError]):
     """Draws of labelled and of unlabelled sources, by number; see `clouds.training.draws.Draws`.
 
-    `tables` holds the classes that images are drawn by, by the position of a labelled source; what is pasted in a mix
-    is drawn in the same way, with a seed of its own. Raises `CloudsError` as `Draws` does, and where no unlabelled
-    source has a weight above 0.
+    `tables` holds the classes that images are drawn by, by the position of a labelled source; what is pasted onto an
+    unlabelled source with a mix is drawn in the same way, with a seed of its own. Raises `CloudsError` as `Draws` does,
+    and where no unlabelled source has a weight above 0.
     """
 
     def __init__(
@@ -41,7 +38,6 @@ class OnlineDraws(TorchDataset[Drawn | CloudsError]):
         seed: int,
         ignore: int,
         tables: Mapping[int, RareClasses] | None = None,
-        mix: MixConfig | None = None,
     ) -> None:
         if not any(source.weight > 0 for source in unlabelled):
             raise CloudsError(
@@ -49,14 +45,13 @@ class OnlineDraws(TorchDataset[Drawn | CloudsError]):
                 "give generated images or a set in `online.unlabelled` a weight above 0",
             )
         self.sources = [*labelled, *unlabelled]
-        self.seed, self.ignore, self.mix = seed, ignore, mix
+        self.seed, self.ignore = seed, ignore
         self._labelled = len(labelled)
         self._bare = [_Bare(source.dataset) for source in unlabelled]
-        bare = [replace(_still(one), dataset=dataset) for one, dataset in zip(unlabelled, self._bare, strict=True)]
+        bare = [replace(still(one), dataset=dataset) for one, dataset in zip(unlabelled, self._bare, strict=True)]
         self._draws = Draws([*labelled, *bare], seed, ignore, tables)
-        self._pasted = None
-        if mix is not None:
-            self._pasted = Draws([_still(one) for one in labelled], item_seed(seed, "mix"), ignore, tables)
+        self._mixed = [position for position, one in enumerate(self.sources) if one.mix is not None]
+        self._pasting = Pasting(labelled, seed, ignore, tables) if self._mixed else None
 
     def __getitem__(self, number: int) -> Drawn | CloudsError:
         """The draw, or why there is none."""
@@ -70,32 +65,28 @@ class OnlineDraws(TorchDataset[Drawn | CloudsError]):
         drawn = self._draws.draw(number)
         if self.is_labelled(drawn.source):
             return drawn
-        augment = self.sources[drawn.source].augment
+        source = self.sources[drawn.source]
         mirrored = self._bare[drawn.source - self._labelled].mirrored(drawn.image_HWC)
-        shown_HWC, labels_HW = drawn.image_HWC, np.full_like(drawn.labels_HW, self.ignore)
-        open_HW, skipped = drawn.labels_HW != self.ignore, drawn.skipped
-        if self._pasted is not None and self.mix is not None:
-            # counted among themselves: the numbers of these draws alone would favour a source by the luck of the seed
-            other = self._pasted.draw(int(self._draws.drawn_before(number)[self._labelled :].sum()))
-            _check_sizes(drawn, other)
-            rng = np.random.default_rng(item_seed(self.seed, "class mix", number))
-            pasted_HW = pasted_pixels(other.labels_HW, rng, self.mix.share, self.ignore)
-            shown_HWC = np.where(pasted_HW[..., None], other.image_HWC, shown_HWC)
-            labels_HW[pasted_HW] = other.labels_HW[pasted_HW]
-            open_HW, skipped = open_HW & ~pasted_HW, (*skipped, *other.skipped)
-        if not self._one_view(augment):
-            rng = np.random.default_rng(item_seed(self.seed, "student", number))
-            shown_HWC = photometric(shown_HWC, rng, augment)
-        clean_HWC = None if self._one_view(augment) else drawn.image_HWC
-        return Drawn(number, shown_HWC, labels_HW, skipped, drawn.source, ForTeacher(clean_HWC, open_HW, mirrored))
+        open_HW = drawn.labels_HW != self.ignore
+        shown = replace(drawn, labels_HW=np.full_like(drawn.labels_HW, self.ignore))
+        if self._pasting is not None and source.mix is not None:
+            turn = int(self._draws.drawn_before(number)[self._mixed].sum())
+            shown, pasted_HW = self._pasting.onto(shown, source, turn)
+            open_HW &= ~pasted_HW
+        clean_HWC = None
+        if not self._one_view(source):
+            clean_HWC = drawn.image_HWC
+            shown = replace(shown, image_HWC=for_student(shown.image_HWC, source.augment, self.seed, number))
+        return replace(shown, unlabelled=ForTeacher(clean_HWC, open_HW, mirrored))
 
     def is_labelled(self, source: int) -> bool:
         """Whether the source at this position has labels of its own."""
         return source < self._labelled
 
-    def _one_view(self, augment: AugmentConfig) -> bool:
+    @staticmethod
+    def _one_view(source: Source) -> bool:
         """Whether the student sees what the teacher sees."""
-        return self.mix is None and augment.jitter is None and augment.blur is None
+        return source.mix is None and source.augment.jitter is None and source.augment.blur is None
 
 
 class _Bare:
@@ -144,17 +135,3 @@ class _Bare:
 
     def identity(self) -> Mapping[str, Any]:
         return self._dataset.identity()
-
-
-def _still(source: Source) -> Source:
-    """The source with its cuts and without its colours."""
-    return replace(source, augment=source.augment.model_copy(update={"jitter": None, "blur": None}))
-
-
-def _check_sizes(one: Drawn, other: Drawn) -> None:
-    sizes = [f"{width}x{height}" for height, width in (one.labels_HW.shape, other.labels_HW.shape)]
-    if sizes[0] != sizes[1]:
-        raise CloudsError(
-            f"a mix joins images of one size, not {sizes[0]} (unlabelled) and {sizes[1]} (labelled)",
-            "set `augment.crop`, and `generated_augment.crop` where it is given, to the same [height, width]",
-        )

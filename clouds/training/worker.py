@@ -15,7 +15,9 @@ from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import save_segmenter
 from clouds.models.segmenter_folder import COLORS
 from clouds.training.draws import Draws, Source, too_large_a_crop
+from clouds.training.feature_distance import FeatureDistance
 from clouds.training.loop import TrainingPlace
+from clouds.training.mixing import MixedDraws
 from clouds.training.online import Online, train_online
 from clouds.training.rare_classes import ClassCounter, RareClasses, rare_classes
 from clouds.training.segmentation import train_segmenter
@@ -30,7 +32,7 @@ class TrainingWorker:
     """Trains a segmenter on sources and writes it, with its checkpoints and its log, to the shard's folder.
 
     `validated` are the data sets of `config.validation`; trackers write below `run_folder`. With `online` the sources
-    are those with labels, and a teacher labels others as the training goes.
+    are those with labels, and a teacher labels others as the training goes. A `distance` is part of the loss.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class TrainingWorker:
     max_failures: int
     runtime: Runtime
     online: Online | None = None
+    distance: FeatureDistance | None = None
 
     def __call__(self, shard: Shard, work: ShardWork) -> None:
         begun = time.perf_counter()
@@ -73,13 +76,15 @@ class TrainingWorker:
 
     def _train(self, place: TrainingPlace, tables: dict[int, RareClasses]) -> list[str]:
         if self.online is None:
+            draws = MixedDraws if any(source.mix is not None for source in self.sources) else Draws
             return train_segmenter(
                 self.model,
-                Draws(self.sources, place.seed, self.ignore, tables),
+                draws(self.sources, place.seed, self.ignore, tables),
                 self.config,
                 place,
                 backbone_lr_multiplier=self.backbone_lr_multiplier,
                 validated=self.validated,
+                distance=self.distance,
             )
         return train_online(
             self.model,
@@ -92,6 +97,7 @@ class TrainingWorker:
             tables=tables,
             validated=self.validated,
             run_folder=self.run_folder,
+            distance=self.distance,
         )
 
     def _count(self, work: ShardWork) -> tuple[dict[int, RareClasses], list[str]]:

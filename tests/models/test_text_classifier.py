@@ -88,7 +88,7 @@ def test_names_come_from_the_classes_or_the_config():
 def test_the_classifier_is_the_published_one(clip_folder):
     model = build(clip_folder)
     with torch.no_grad():
-        features = model.backbone(model._normalise(images()))
+        features = model.backbone(model.normalise(images()))
         pixels = model.head.pixel_decoder(features)
         decoded = model.head.transformer(pixels.multi_scale_features, pixels.mask_features)
         output = model(images())

@@ -98,12 +98,11 @@ def online_config(models: Path, run_dir: Path, **changes: Any) -> dict[str, Any]
         "threshold": 0.15,
         "weighting": "pixel",
         "refine_every": 2,
-        "mix": {},
         "contrast": {"size": [8, 16], "learned": True},
     }
     tree["refine"]["rule"] = {"min_area": 0.02, "show_component": True, "min_agreement": 0.0}
     tree["filter"] = None
-    tree["selftrain"] |= {"online": {**online, **changes}, "batch_size": 3}
+    tree["selftrain"] |= {"online": {**online, **changes}, "mix": {}, "batch_size": 3}
     return tree
 
 

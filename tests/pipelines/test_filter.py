@@ -2,22 +2,26 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small_run import STAGES, output, small_config, write_config
 
 from clouds.assembly import assemble
 from clouds.data.labels import LabelMap
+from clouds.data.world_set import WorldConfig, open_world
 from clouds.engine.artifact import Artifact
 from clouds.engine.runner import Orders, run_stages
 from clouds.engine.runtime import Runtime
 from clouds.errors import UsageError
 from clouds.models.segmenter import MaskSegmenter
+from clouds.models.segmenter_files import load_segmenter
 from clouds.ops.filters import times_by_hardness
 from pipelines.filter import Filter, FilterConfig, Judges
 
@@ -94,6 +98,47 @@ def test_what_is_kept_follows_from_what_was_measured(finished: Path) -> None:
         assert row["kept_pixels"] == np.count_nonzero(expected_HW != 255)
         assert row["times"] == (times[id_] if row["kept_pixels"] else 0)
         assert row["labels"] == f"label-1/{row['shard']}/labels/{id_}.png" and row["sam"] == refined[id_]["sam"]
+
+
+def test_the_mean_of_a_class_can_be_that_of_the_sources_true_labels(copy_of_finished: Path, clouds: Clouds) -> None:
+    """As published; it is measured once for a segmenter, so that a margin costs no model."""
+    over_source = "filters: [{type: class_loss, mean_over: source, margin: 1.25}]"
+    status, err = run(clouds, copy_of_finished, f"filter={{{over_source}, harder: {{mean_over: source, most: 3}}}}")
+    assert status == 0, err
+    assert "judge-source-1: 100%" in err and "judge-loss-1: up to date" in err
+    measured, refined, loss = (rows(copy_of_finished, name) for name in ("judge-source-1", "refine-1", "judge-loss-1"))
+    every = [entry for row in measured.values() for entry in row["classes"]]
+    sums = {one: np.sum([entry[1:] for entry in every if entry[0] == one], axis=0) for one, _, _ in every}
+    source = WorldConfig.model_validate(small_config(Path(), Path())["data"]["sets"]["source"])
+    scenes = open_world("source", source, LabelMap.of("street11"))
+    pixels = Counter(int(one) for index in range(6) for one in scenes.labels(index).ravel())
+    assert {one: count for one, (count, _) in sums.items()} == {one: pixels[one] for one in sums}
+    assert set(pixels) - {255} == set(sums) and set(measured) == set(scenes.ids)
+    # the losses themselves, again and plainly, of one scene
+    segmenter, _ = load_segmenter(copy_of_finished / "adapt" / "model")
+    scores_KHW = segmenter.predict(torch.from_numpy(scenes.image(4)).permute(2, 0, 1)[None])[0]
+    share_KHW = scores_KHW / scores_KHW.sum(0).clamp(min=1)
+    for class_id, count, loss_sum in measured[scenes.ids[4]]["classes"]:
+        own_HW = torch.from_numpy(scenes.labels(4) == class_id)
+        expected = -share_KHW[class_id][own_HW].log().sum() * 4096
+        assert count == own_HW.sum() and loss_sum == pytest.approx(float(expected), rel=1e-2)
+    mean = {one: loss_sum / count for one, (count, loss_sum) in sums.items()}
+    hard = [
+        sum(pixels * mean.get(one, 0) for one, pixels, _ in row["classes"]) / sum(row[1] for row in row["classes"])
+        for row in loss.values()
+    ]
+    times = dict(zip(loss, times_by_hardness(np.array(hard), 3).tolist(), strict=True))
+    for id_, row in rows(copy_of_finished, "filter-1").items():
+        labels_HW = ids(copy_of_finished, "refine-1", refined[id_])
+        loss_HW = ids(copy_of_finished, "judge-loss-1", loss[id_], "loss_file_name")
+        usual_HW = loss_HW <= 1.25 * np.vectorize(lambda one: mean.get(one, np.inf))(labels_HW)
+        np.testing.assert_array_equal(ids(copy_of_finished, "filter-1", row), np.where(usual_HW, labels_HW, 255))
+        assert row["times"] == (times[id_] if row["kept_pixels"] else 0)
+    # another margin runs no model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MaskSegmenter, "predict", None)
+        status, err = run(clouds, copy_of_finished, f"filter={{{over_source.replace('1.25', '2.0')}}}")
+    assert status == 0 and "judge-source-1: up to date" in err, err
 
 
 def test_the_counts_are_told_wherever_one_looks(finished: Path, clouds: Clouds) -> None:

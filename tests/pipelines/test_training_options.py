@@ -70,6 +70,41 @@ def test_what_cannot_be_or_is_odd_is_named(
         assert part in err
 
 
+def test_a_backbone_is_kept_near_to_where_the_self_training_found_it(
+    models: Path, copy_of_finished: Path, clouds: Clouds
+) -> None:
+    far = {"classes": ["road", "sky"], "min_share": 0.1}
+    config = f"selftrain.feature_distance={json.dumps(far)}"
+    status, _, err = clouds("selftrain", copy_of_finished, "--set", config)
+    assert status == 0, err
+    lines = (copy_of_finished / "selftrain-1" / "model" / "log.jsonl").read_text().splitlines()
+    distances = [json.loads(line)["distance"] for line in lines]
+    # rounding, where a forward pass has other images beside it
+    assert distances[0] < 1e-6 < distances[-1]
+
+
+@pytest.mark.parametrize(
+    ("far", "frozen", "said"),
+    [
+        ({"classes": ["rode"]}, False, ["selftrain.feature_distance.classes names 'rode'", "did you mean 'road'"]),
+        ({"classes": []}, False, ["selftrain.feature_distance.classes"]),
+        ({}, False, ["'selftrain.feature_distance.classes' is missing"]),
+        ({"classes": ["road"], "min_share": 1.5}, False, ["'selftrain.feature_distance.min_share' = 1.5"]),
+        ({"classes": ["road"]}, True, ["`selftrain.feature_distance`", "this one is frozen", "to false"]),
+    ],
+)
+def test_a_distance_that_cannot_be_is_named(
+    models: Path, tmp_path: Path, clouds: Clouds, far: dict[str, Any], frozen: bool, said: list[str]
+) -> None:
+    tree = small_config(models, tmp_path / "run")
+    tree["selftrain"]["feature_distance"] = far
+    tree["train"]["segmenter"]["backbone"]["frozen"] = frozen
+    status, _, err = clouds("plan", write_config(tmp_path / "c.yaml", tree))
+    assert status == 2 and "Traceback" not in err
+    for part in said:
+        assert part in err
+
+
 def test_a_tracker_that_is_none_is_named(models: Path, tmp_path: Path, clouds: Clouds) -> None:
     runtime = {"device": "cpu", "trackers": ["tensorbord"]}
     found, _, err = clouds("plan", write(tmp_path / "c.yaml", models, tmp_path / "run", {}, runtime=runtime))

@@ -3,14 +3,16 @@
 The cases together hold what can go wrong between processes: shares of unequal size, several forward passes before the
 gradients meet, noise in the layers, a parameter that no loss reaches, an image without labels and one that only one
 process meets unread; a backbone that no loss reaches for some steps, classes that each counts some of, images that each
-is validated on; and, online, features that are compared across processes, in shares of unequal size.
+is validated on; and, online, features that are compared across processes, in shares of unequal size, and with those
+that there were at the beginning.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save_file
-from small_online import CLUDA, labelled, train_small
+from small_online import CLUDA, labelled, train_small, unlabelled
 from small_training import Faulty, by_class, draws_of, place_at, scores, small_config, small_segmenter, world
 from torch import nn
 
@@ -18,8 +20,9 @@ from clouds.engine.atomic import write_json
 from clouds.engine.runtime import Runtime
 from clouds.engine.settings import RuntimeConfig
 from clouds.models.segmenter import MaskSegmenter
+from clouds.training.feature_distance import FeatureDistance
 from clouds.training.segmentation import train_segmenter
-from clouds.training.settings import ValidationConfig
+from clouds.training.settings import DistanceConfig, MixConfig, ValidationConfig
 
 CASES = {
     "unfrozen": {"frozen": False, "drop_path": 0.5, "images_at_once": 1},
@@ -46,8 +49,20 @@ def train_case(name: str, clip: Path, folder: Path, runtime: Runtime) -> None:
     nn.init.ones_(model.head.spare.bias)
     dataset = Faulty(world(6), unreadable=[1], unlabelled=[4])
     if name == "online":
+        distance = FeatureDistance(model, DistanceConfig(classes=("road",), min_share=0.1, weight=0.1), [0])
+        # away from the start, where its direction is rounding
+        for _, parameter in model.backbone.named_parameters():
+            parameter.data *= 1.05
         skipped = train_small(
-            model, place_at(folder / name, runtime), online=ONLINE, sources=[labelled(dataset)], lr=1e-4, clip_norm=None
+            model,
+            place_at(folder / name, runtime),
+            online=ONLINE,
+            sources=[labelled(dataset)],
+            target=replace(unlabelled(), guessed=True),
+            mix=MixConfig(),
+            distance=distance,
+            lr=1e-4,
+            clip_norm=None,
         )
         _leave(model, folder / name, runtime, skipped)
         return

@@ -13,6 +13,7 @@ from clouds.models.segmenter import parameter_groups
 from clouds.models.segmenter_config import MaskLossConfig
 from clouds.models.tiny_sam import build_tiny_sam
 from clouds.training.online_settings import TeacherConfig
+from clouds.training.settings import MixConfig
 from clouds.training.teacher import Teacher
 
 
@@ -92,7 +93,7 @@ def images_through_the_backbone(model):
         (False, CLEAN, None, 8),
         # other colours, or classes pasted on, are another view
         (True, None, None, 8),
-        (True, CLEAN, {}, 8),
+        (True, CLEAN, MixConfig(), 8),
     ],
 )
 def test_a_frozen_backbone_sees_a_view_once(train, clip, frozen, augment, mix, expected):
@@ -100,7 +101,7 @@ def test_a_frozen_backbone_sees_a_view_once(train, clip, frozen, augment, mix, e
     passes = images_through_the_backbone(model)
     target = unlabelled(augment=augment) if augment else unlabelled()
     train(model=model, sources=[labelled(weight=0.0 if mix is None else 1e-9)], target=target,
-          online={"mix": mix}, steps=1, batch_size=4)  # fmt: skip
+          mix=mix, steps=1, batch_size=4)  # fmt: skip
     assert sum(passes) == expected
 
 
@@ -167,7 +168,12 @@ def test_dice_can_be_turned_off_where_labels_are_guessed(train):
 def test_everything_of_cluda_at_once(train, sam):
     """The losses add up, the contrast's weigher moves, and the segmenter's own weights alone are what is given."""
     before, after, folder = train(
-        online={**CLUDA, "refine_every": 2}, refine=sharpening(sam), steps=3, lr=1e-3, checkpoint_every=1000
+        online={**CLUDA, "refine_every": 2},
+        mix=MixConfig(),
+        refine=sharpening(sam),
+        steps=3,
+        lr=1e-3,
+        checkpoint_every=1000,
     )
     for line in log(folder):
         parts = sum(line[name] for name in ("class", "mask", "dice", "contrast"))
@@ -224,8 +230,8 @@ def test_whole_images_are_encoded_once_and_parts_each_time(train, sam, monkeypat
 def test_what_cannot_be_learned_from_is_said(train):
     with pytest.raises(CloudsError, match="nothing unlabelled"):
         train(target=unlabelled(weight=0.0))
-    with pytest.raises(CloudsError, match="64x32 .*and 32x24|crop"):
-        train(target=unlabelled(augment=CLEAN.model_copy(update={"crop": (24, 32)})), online={"mix": {}})
+    with pytest.raises(CloudsError, match=r"32x24 \('photos'\) and 64x32 \('scenes'\)"):
+        train(target=unlabelled(augment=CLEAN.model_copy(update={"crop": (24, 32)})), mix=MixConfig())
 
 
 def test_it_is_validated_and_held_as_any_training(train):

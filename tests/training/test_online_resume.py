@@ -7,13 +7,14 @@ from test_resume import Crash, Stopping, content, crash, terminate
 
 from clouds.engine.interrupt import Interrupted
 from clouds.models.tiny_sam import build_tiny_sam
-from clouds.training.settings import ValidationConfig
+from clouds.training.settings import MixConfig, ValidationConfig
 
 STEPS = 5
 CHANGES = {"steps": STEPS, "checkpoint_every": 2, "ema": 0.7, "schedule": "poly", "warmup_steps": 2, "lr": 1e-4}
 HELD = {"held": world(2, "held", height=24, width=40)}
 EVERYTHING = {
     "online": {**CLUDA, "threshold": 0.168, "refine_every": 2, "teacher": {"decay": 0.6, "every": 2}},
+    "mix": MixConfig(),
     "validation": ValidationConfig(data=("held",), every=2, keep_best=True),
     "frozen_steps": 3,
 }

@@ -7,6 +7,7 @@ from clouds.config import validate
 from clouds.errors import UsageError
 from clouds.training.filter_counts import FilterCounts
 from clouds.training.trust import (
+    ClassLosses,
     ClassLossFilter,
     ClipScoreFilter,
     ConfidenceFilter,
@@ -27,7 +28,11 @@ SEEN = Evidence(
     views=4,
     prompt_score=0.25,
 )
-TOTALS = Totals(loss_sum_K=np.array([400, 100, 0]), pixels_K=np.array([2, 2, 0]), prompt_scores=(-0.1, 0.25, 0.3, 0.31))
+LOSSES = {
+    "generated": ClassLosses(loss_sum_K=np.array([400, 100, 0]), pixels_K=np.array([2, 2, 0])),
+    "source": ClassLosses(loss_sum_K=np.array([160, 0, 100]), pixels_K=np.array([2, 0, 2])),
+}
+TOTALS = Totals(losses=LOSSES, prompt_scores=(-0.1, 0.25, 0.3, 0.31))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,9 @@ TOTALS = Totals(loss_sum_K=np.array([400, 100, 0]), pixels_K=np.array([2, 2, 0])
         # means 200 and 50
         (ClassLossFilter(), [True, False, True], 0.5),
         (ClassLossFilter(margin=1.5), [True, True, True], 0.5),
+        # mean 80 of the one class, and of the other none: nothing tells what is usual for it
+        (ClassLossFilter(mean_over="source"), [True, False, True], 0.0),
+        (ClassLossFilter(mean_over="source", margin=1.24), [False, False, True], 0.0),
         (SamAgreementFilter(), [True, False, True], 1.0),
         (ViewAgreementFilter(), [True, False, False], 1.0),
         (ViewAgreementFilter(least=0.75), [True, True, False], 1.0),
@@ -62,6 +70,7 @@ def test_a_hard_image_is_one_of_hard_classes():
     assert TOTALS.hardness([[0, 10, 7]]) == 200
     assert TOTALS.hardness([[0, 10, 7], [1, 30, 0]]) == 87.5
     assert TOTALS.hardness([]) == 0
+    assert TOTALS.hardness([[0, 10, 7], [1, 30, 0]], "source") == 20
 
 
 @pytest.mark.parametrize(
@@ -73,6 +82,7 @@ def test_a_hard_image_is_one_of_hard_classes():
         ({"filters": [{"type": "confidence", "least": 1.5}]}, "1.5"),
         ({"filters": [{"type": "confidence", "leats": 0.5}]}, "did you mean 'least'"),
         ({"filters": [{"type": "class_loss", "margin": 0}]}, "greater than 0"),
+        ({"filters": [{"type": "class_loss", "mean_over": "real"}]}, "'generated' or 'source'"),
         ({"filters": [{"type": "clip_score"}]}, "either `least`, a score, or `lowest`"),
         ({"filters": [{"type": "clip_score", "least": 0.2, "lowest": 0.1}]}, "either `least`"),
         ({"filters": [{"type": "sam_agreement"}, {"type": "sam_agreement"}]}, "sam_agreement twice"),
@@ -91,7 +101,10 @@ def test_only_what_filters_want_is_measured():
     def wants(tree):
         return validate(FilterConfig, tree, "test").wants()
 
-    assert wants({"harder": {}}) == {"loss"}
+    assert wants({"harder": {}}) == wants({"filters": [{"type": "class_loss"}]}) == {"loss"}
+    over_source = {"loss", "source_loss"}
+    assert wants({"harder": {"mean_over": "source"}}) == over_source
+    assert wants({"filters": [{"type": "class_loss", "mean_over": "source"}], "harder": {}}) == over_source
     assert wants({"filters": [{"type": "confidence", "least": 0.5}]}) == {"confidence"}
     kinds = [{"type": "view_agreement"}, {"type": "clip_score", "lowest": 0.1}, {"type": "sam_agreement"}]
     assert wants({"filters": kinds}) == {"views", "prompt", "pseudo"}

@@ -8,7 +8,7 @@ from small_training import CROPPED, LABELS, Faulty, by_class, world
 from clouds.data.transforms import AugmentConfig, BlurConfig, JitterConfig
 from clouds.errors import CloudsError
 from clouds.training.draws import Source, load_steps
-from clouds.training.online_settings import MixConfig
+from clouds.training.settings import MixConfig
 from clouds.training.unlabelled import OnlineDraws
 
 STRONG = AugmentConfig(crop=(32, 64), jitter=JitterConfig(probability=1.0), blur=BlurConfig(probability=1.0))
@@ -60,7 +60,7 @@ def test_padding_is_not_the_teachers():
 
 def test_in_a_mix_classes_of_a_labelled_image_are_pasted():
     plain = {one.number: one for one in asked(online_draws(augment=CLEAN))}
-    for one in asked(online_draws(augment=CLEAN, mix={})):
+    for one in asked(online_draws(augment=CLEAN, mix=MixConfig())):
         pasted_HW = one.labels_HW != LABELS.ignore
         assert 0 < pasted_HW.mean() < 1
         assert not (pasted_HW & one.unlabelled.open_HW).any()
@@ -74,13 +74,13 @@ def test_pasted_pixels_and_the_image_below_change_colour_together():
     """As published: the mix is jittered, not its parts; so without the mix the rest has the same colours."""
     jitter = STRONG.model_copy(update={"blur": None})
     alone = {one.number: one for one in asked(online_draws(augment=jitter))}
-    for one in asked(online_draws(augment=jitter, mix={})):
+    for one in asked(online_draws(augment=jitter, mix=MixConfig())):
         open_HW = one.unlabelled.open_HW
         assert np.array_equal(one.image_HWC[open_HW], alone[one.number].image_HWC[open_HW])
 
 
 def test_a_share_of_one_pastes_every_labelled_pixel():
-    for one in asked(online_draws(augment=CLEAN, mix={"share": 1.0}), count=4):
+    for one in asked(online_draws(augment=CLEAN, mix=MixConfig(share=1.0)), count=4):
         assert (one.labels_HW != LABELS.ignore).mean() > 0.3
 
 
@@ -92,7 +92,7 @@ def test_whole_views_are_told_from_parts(augment):
 
 
 def test_a_draw_is_a_function_of_its_number(runtime):
-    values = {"augment": STRONG, "mix": {}}
+    values = {"augment": STRONG, "mix": MixConfig()}
     steps = load_steps(online_draws(**values), range(2, 4), 3, 0, 1, 2)
     read_ahead = [drawn for step in steps for drawn in step]
     again = online_draws(**values)
@@ -106,10 +106,9 @@ def test_a_draw_is_a_function_of_its_number(runtime):
 def test_files_that_cannot_be_read_are_passed_over_in_both_parts_of_a_mix():
     draws = OnlineDraws(
         [labelled(Faulty(world(2), unreadable=[0]))],
-        [unlabelled(Faulty(world(2, "photos"), unreadable=[1]))],
+        [unlabelled(Faulty(world(2, "photos"), unreadable=[1]), mix=MixConfig())],
         5,
         LABELS.ignore,
-        mix=MixConfig(),
     )
     skipped = {item for one in asked(draws) for item in one.skipped}
     assert {item.partition("/")[0] for item in skipped} == {"scenes", "photos"}
@@ -126,7 +125,7 @@ def test_nothing_readable_comes_as_an_error_in_place_of_the_draw():
 def test_what_is_pasted_is_drawn_by_class_where_the_source_is(runtime, tmp_path):
     by = by_class(world(4), tmp_path, runtime)
     rare, plain = (
-        OnlineDraws(by.sources, [unlabelled(augment=CLEAN)], 5, LABELS.ignore, tables, MixConfig(share=1.0))
+        OnlineDraws(by.sources, [unlabelled(augment=CLEAN, mix=MixConfig(share=1.0))], 5, LABELS.ignore, tables)
         for tables in (by.tables, {})
     )
     pairs = list(zip(asked(rare), asked(plain), strict=True))
@@ -138,7 +137,7 @@ def test_sources_without_images_or_weight_are_refused():
     with pytest.raises(CloudsError, match="nothing unlabelled"):
         OnlineDraws([labelled()], [empty], 5, LABELS.ignore)
     with pytest.raises(CloudsError, match="no data"):
-        OnlineDraws([labelled(weight=0.0)], [unlabelled()], 5, LABELS.ignore, mix=MixConfig())
+        OnlineDraws([labelled(weight=0.0)], [unlabelled(mix=MixConfig())], 5, LABELS.ignore)
 
 
 class OfOneClass:
@@ -165,8 +164,8 @@ class OfOneClass:
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_pasted_is_shared_out_as_the_labelled_sources_are_weighted(seed):
     sources = [labelled(OfOneClass(0), augment=CLEAN), labelled(OfOneClass(1), weight=3.0, augment=CLEAN)]
-    target = unlabelled(augment=CLEAN, weight=2.0)
-    draws = OnlineDraws(sources, [target], seed, LABELS.ignore, mix=MixConfig(share=1.0))
+    target = unlabelled(augment=CLEAN, weight=2.0, mix=MixConfig(share=1.0))
+    draws = OnlineDraws(sources, [target], seed, LABELS.ignore)
     pasted = [int(one.labels_HW[0, 0]) for one in asked(draws, count=240)]
     assert len(pasted) == pytest.approx(80, abs=1)
     assert pasted.count(1) == pytest.approx(60, abs=2)
