@@ -26,6 +26,8 @@ class Runtime:
         _check_device(config.device)
         check_trackers(config.trackers)
         self.config = config
+        self.told: set[tuple[str, ...]] = set()
+        """What one stage has told the user, so that another need not repeat it."""
         self.accelerator = Accelerator(
             cpu=config.device == "cpu",
             mixed_precision=config.mixed_precision,
