@@ -192,8 +192,13 @@ class Artifact:
         return [name for name in subfolders(self.work_folder) if not name.endswith((NEW, OLD))]
 
     def recover(self) -> None:
-        """Finish or undo what a crash cut in two: a discard, a copy for a scratch folder, the exchange in `publish`."""
+        """Finish or undo what a crash cut in two: a discard, a copy for a scratch folder, the exchange in `publish`.
+
+        Files that were being written anew are removed: of some there is no next time that would overwrite them.
+        """
         shutil.rmtree(self._discarded, ignore_errors=True)
+        for left in self.folder.glob(".*.tmp"):
+            left.unlink()
         if not self.work_folder.exists():
             return
         for new in self.work_folder.glob("*" + NEW):

@@ -98,6 +98,16 @@ def test_a_session_that_was_killed_has_no_end(tmp_path: Path, runtime: Runtime) 
     assert read_sessions(begun[0]) == (killed,), "it stays with what it made"
 
 
+def test_a_record_that_was_being_written_when_the_process_died_is_gone_after_the_next_run(
+    tmp_path: Path, runtime: Runtime
+) -> None:
+    run_stages(stages(tmp_path), tmp_path, runtime, Orders())
+    left = tmp_path / "make" / f".{SESSIONS}.tmp"
+    left.write_text("[", encoding="utf-8")
+    run_stages(stages(tmp_path), tmp_path, runtime, Orders())
+    assert not left.exists() and len(read_sessions(tmp_path / "make")) == 1
+
+
 def test_processes_are_counted_by_device_and_by_machine() -> None:
     places = [
         Place("cuda", HOST, node, CARD if index else replace(CARD, name="Imagined 200"), index)
