@@ -4,6 +4,7 @@ from clouds import load_segmenter
 labels_HW = load_segmenter("runs/mine").predict("street.jpg")
 """
 
+import reprlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -31,6 +32,7 @@ ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 """A file, a Pillow image, or uint8 (H, W, 3) RGB."""
 
 _MODEL = "model"
+_TAKEN = "a file's path, a Pillow image or a uint8 array (H, W, 3)"
 
 
 def load_segmenter(
@@ -67,12 +69,14 @@ class Predictor:
         """Class ids of every pixel, uint8 (H, W), each image at its own size; for a sequence, a list in its order.
 
         With `scores`, float32 (K, H, W) in [0, 1] in their place. At most `batch_size` images, views or windows go
-        through the model at a time. Raises `InputError` for an unusable file, and `ValueError` for an array that is no
-        image.
+        through the model at a time. Raises `InputError` for an unusable file, `TypeError` for what is neither file,
+        Pillow image nor array, and `ValueError` for an array that is no image.
         """
         from clouds.models.inference import predict_scores
 
         alone = isinstance(images, (str, Path, Image.Image, np.ndarray))
+        if not alone and not isinstance(images, Sequence):
+            raise TypeError(f"predict takes {_TAKEN}, or a sequence of them, not {_named(images)}")
         wanted: Sequence[ImageLike] = [images] if alone else images  # type: ignore[list-item, assignment]
         found: list[NDArray[Any]] = []
         for start in range(0, len(wanted), batch_size):
@@ -140,6 +144,14 @@ def _as_array(image: ImageLike) -> NDArray[np.uint8]:
         return read_image(image)
     if isinstance(image, Image.Image):
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"an image is {_TAKEN}, not {_named(image)}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    if not image.size:
+        raise ValueError(f"an image of {image.shape} has no pixel")
     return image
+
+
+def _named(value: object) -> str:
+    return f"{type(value).__name__} {reprlib.repr(value)}"

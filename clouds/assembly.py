@@ -94,8 +94,8 @@ def find_config(config: str) -> Path:
     shipped = shipped_configs()
     if config in shipped:
         return shipped[config]
-    mend = f"give a YAML file, a run's folder, or one of: {', '.join(shipped)}"
-    raise UsageError(f"config {config}: no such file", mend)
+    known = nearest(Path(config).stem, shipped, shown=len(shipped))
+    raise UsageError(f"config {config}: no such file", f"{known}; or give a YAML file or a run's folder")
 
 
 def run_dir_override(folder: Path | None) -> list[str]:

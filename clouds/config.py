@@ -115,7 +115,11 @@ def _load_over_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     shipped = shipped_configs()
     below: dict[str, Any] = {}
     for one in bases:
-        below = merge(below, _load_over_base((shipped.get(one) or absolute_path(one)).resolve(), (*above, path)))
+        file = shipped.get(one) or absolute_path(one)
+        if not file.exists():
+            mend = f"{nearest(Path(one).stem, shipped, shown=len(shipped))}; or give the path of a YAML file"
+            raise UsageError(f"config {path}: its 'base' {one}: No such file, and no config of that name ships", mend)
+        below = merge(below, _load_over_base(file.resolve(), (*above, path)))
     return merge(below, tree)
 
 
@@ -158,13 +162,21 @@ def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
 def parse_override(text: str) -> tuple[list[str], Any]:
     """`key.path=value` as its key parts and its value, read as YAML."""
     key, separator, raw = text.partition("=")
-    if not separator or not key.strip():
+    if not separator:
         raise UsageError(f"--set {text!r} is not of the form key.path=value")
+    if not key.strip():
+        raise UsageError(f"--set {text!r} names no key before the '='", "write key.path=value")
+    keys = key.strip().split(".")
+    if not all(part.strip() for part in keys):
+        raise UsageError(
+            f"--set {text!r}: the key {key.strip()!r} has nothing on one side of a dot",
+            "give the names of the groups down to the value, such as generate.steps=20",
+        )
     try:
         value = yaml.safe_load(raw) if raw else ""
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text!r}: the value is not valid YAML: {error}") from error
-    return key.strip().split("."), _locate(value, Path.cwd())
+    return keys, _locate(value, Path.cwd())
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ It runs no model: a changed threshold reruns this stage only, in moments. What i
 which nothing is left is drawn no more.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,21 @@ from clouds.ops.filters import filtered, times_by_hardness
 from clouds.report.cards import labels_card
 from clouds.report.filtered import SUMMARY, counts_text
 from clouds.training.filter_counts import FilterCounts
-from clouds.training.trust import AnyFilter, ClassLosses, Evidence, HarderConfig, MeanOver, Totals, Wanted
+from clouds.training.trust import (
+    AnyFilter,
+    ClassLosses,
+    ClipScoreFilter,
+    Evidence,
+    HarderConfig,
+    MeanOver,
+    Totals,
+    Wanted,
+)
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
+
+_log = logging.getLogger(__name__)
 
 # images whose files are written before the next records
 _AT_ONCE = 16
@@ -122,6 +134,11 @@ class Filter:
         totals, token = self._totals(), self._token()
         times = self._times(totals)
         of_images: dict[Wanted, Stage] = {want: stage for want, stage in self._read.items() if want != "source_loss"}
+        if runtime.is_main:
+            for one in self.config.filters:
+                told = one.idle(len(totals.prompt_scores)) if isinstance(one, ClipScoreFilter) else ""
+                if told:
+                    _log.warning("%s: %s", self.name, told)
 
         def work_on(shard: Shard, work: ShardWork) -> None:
             known = _Known(of_images, shard.id, self.label_map.ignore)

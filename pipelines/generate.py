@@ -60,7 +60,8 @@ class Generate:
         generator = DiffusionGenerator(self.config, runtime.device)
         prompts = prompt_source(self.config.prompts, item_seed(self.seed, "prompts"))
         if runtime.is_main:
-            warn_of_unknown_words(generator, (self._prompt(index, prompts) for index in range(self.config.count)))
+            wanted = (self._prompt(index, prompts) for index in range(self.config.count))
+            warn_of_unknown_words(generator, wanted, self.config.weights, runtime.told)
         provenance = {**generator.describe(), "weights": self._weights()}
 
         def work_on(shard: Shard, work: ShardWork) -> None:

@@ -19,7 +19,7 @@ from clouds.engine.work import ShardWork
 from clouds.errors import CloudsError
 from clouds.models.checksums import CHECKSUMS, write_checksums
 from clouds.models.miniature import CLIP, DIFFUSION
-from clouds.report.model_card import CardFacts, model_card
+from clouds.report.miniature_card import MiniatureFacts, miniature_card
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
@@ -127,11 +127,11 @@ class Package:
         # 3. the card, which tells the sizes, and at last the checksums
         sizes = {name: (folder / name).stat().st_size for name in _packed(folder)}
         self._check_size(sizes)
-        (folder / _CARD).write_text(model_card(self._facts(sizes, quality, hardware)), encoding="utf-8")
+        (folder / _CARD).write_text(miniature_card(self._facts(sizes, quality, hardware)), encoding="utf-8")
         write_checksums(folder, list(_packed(folder)))
 
-    def _facts(self, sizes: Mapping[str, int], quality: Mapping[str, Any], hardware: str) -> CardFacts:
-        return CardFacts(
+    def _facts(self, sizes: Mapping[str, int], quality: Mapping[str, Any], hardware: str) -> MiniatureFacts:
+        return MiniatureFacts(
             sizes=sizes,
             corpus=self.trained.corpus.artifact,
             heldout=self.heldout.artifact,

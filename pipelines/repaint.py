@@ -90,7 +90,8 @@ class Repaint:
         repainter = DiffusionRepainter(self.config, runtime.device, self.config.strength)
         prompts = prompt_source(self.config.prompts, item_seed(self.seed, "repaint prompts"))
         if runtime.is_main:
-            warn_of_unknown_words(repainter, (self._prompt(index, prompts) for index in range(self.config.count)))
+            wanted = (self._prompt(index, prompts) for index in range(self.config.count))
+            warn_of_unknown_words(repainter, wanted, self.config.weights, runtime.told)
         provenance = {**repainter.describe(), "weights": self._weights()}
 
         def work_on(shard: Shard, work: ShardWork) -> None:

@@ -61,6 +61,21 @@ def test_a_list_gives_a_list_in_its_order_whatever_the_sizes(segmenter):
     assert np.array_equal(segmenter.predict(images[1]), labels[1])
 
 
+@pytest.mark.parametrize("given", [3, None, 2.5, {"a": 1}, torch.zeros(3, 4, 5, dtype=torch.uint8), object()])
+def test_what_is_neither_file_nor_image_is_named(segmenter, given):
+    with pytest.raises(TypeError, match=f"predict takes a file's path.* not {type(given).__name__} "):
+        segmenter.predict(given)
+    with pytest.raises(TypeError, match=f"an image is a file's path.* not {type(given).__name__} "):
+        segmenter.predict([image_of(8, 8), given])
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (0, 0, 3)])
+def test_an_array_without_a_pixel_is_named(segmenter, shape):
+    for images in (np.zeros(shape, np.uint8), [np.zeros(shape, np.uint8)]):
+        with pytest.raises(ValueError, match=rf"an image of \({shape[0]}, {shape[1]}, 3\) has no pixel"):
+            segmenter.predict(images)
+
+
 def test_scores_and_a_protocol(folder):
     image_HWC = image_of(30, 40)
     scores_KHW = clouds.load_segmenter(str(folder)).predict(image_HWC, scores=True)

@@ -78,7 +78,16 @@ def test_a_path_a_shipped_name_and_a_run_folder_are_found(config, tmp_path, monk
     assert find_config("demo") == Path("demo")
 
 
-@pytest.mark.parametrize("wanted", ["no-such", "no-such.yaml", "there/demo"])
+@pytest.mark.parametrize(
+    ("wanted", "meant"), [("smok", "smoke"), ("there/demo.yaml", "demo"), ("clouds-gta5", "clouds_gta5")]
+)
+def test_a_config_that_is_nowhere_names_the_nearest_that_ships(wanted, meant):
+    with pytest.raises(UsageError, match=f"config {wanted}: no such file") as raised:
+        find_config(wanted)
+    assert raised.value.mend == f"did you mean {meant!r}?; or give a YAML file or a run's folder"
+
+
+@pytest.mark.parametrize("wanted", ["no-such", "no-such.yaml", "there/xyz"])
 def test_a_config_that_is_nowhere_names_those_that_ship(wanted):
     with pytest.raises(UsageError, match=f"config {wanted}: no such file") as raised:
         find_config(wanted)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,6 +148,32 @@ def test_set_of_a_wrong_form_is_an_error_that_shows_it(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         apply_overrides({}, [text])
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("=3", "names no key before the '='"),
+        (" =3", "names no key before the '='"),
+        ("train..steps=3", "the key 'train..steps' has nothing on one side of a dot"),
+        (".steps=3", "the key '.steps' has nothing"),
+        ("train.=3", "the key 'train.' has nothing"),
+        (".=3", "the key '.' has nothing"),
+    ],
+)
+def test_set_of_a_key_with_nothing_in_it_says_what_is_wrong(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        apply_overrides({}, [text])
+    assert caught.value.mend
+
+
+def test_a_base_that_is_nowhere_names_the_nearest_that_ships(tmp_path: Path) -> None:
+    for base, said in (("smoek", "did you mean 'smoke'?"), ("[demo, own_dat]", "did you mean 'own_data'?")):
+        with pytest.raises(UsageError, match="no config of that name ships") as caught:
+            read(tmp_path, f"base: {base}\nname: a")
+        assert said in caught.value.mend
+    with pytest.raises(UsageError, match="'base' ./there.yaml: No such file") as caught:
+        read(tmp_path, "base: ./there.yaml\nname: a")
 
 
 def test_set_of_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:

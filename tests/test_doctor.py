@@ -12,9 +12,10 @@ import yaml
 from diffusers import DiffusionPipeline
 from huggingface_hub import constants
 from published_sets import put_cityscapes, put_image, put_palette
-from small_run import small_config, small_models, write_config
+from small_run import online_config, small_config, small_models, write_config
 
 from clouds.cli import main
+from clouds.engine.memory import Memory
 from clouds.models.diffusion_folder import native_size
 
 ROOT = Path(__file__).parent.parent
@@ -220,3 +221,67 @@ def test_data_for_programs_and_as_markdown(doctor, config):
     assert told["pixels"]["road"] == 4 and sum(told["pixels"].values()) == 20
     status, out, _ = doctor("--data", config, "--format", "md")
     assert status == 0 and out.startswith("| data set |")
+
+
+def test_memory_and_the_weights_that_have_to_fit(doctor, needing, tmp_path, monkeypatch):
+    models = small_models(tmp_path / "models")
+    told = json.loads(doctor(needing, "--json")[1])
+    sizes = {need["key"]: need["bytes"] for need in told["weights"]}
+    largest = max(sizes, key=sizes.get)
+    assert told["weights_at_once"] == {"keys": [largest], "bytes": sizes[largest]}
+    assert 0 < told["memory_bytes"]["ram"]["free"] <= told["memory_bytes"]["ram"]["total"]
+    assert re.search(r"\nmemory +[\d.]+ GiB, [\d.]+ GiB free\n", doctor(needing)[1])
+    # one that refines as it goes has the segmenter and the SAM in memory together
+    tree = online_config(models, tmp_path / "run")
+    tree["train"]["segmenter"]["backbone"]["weights"] = str(models / "diffusion")
+    online = write_config(tmp_path / "online.yaml", tree)
+    told = json.loads(doctor(online, "--json", "--set", "generate.weights=owner/unknown")[1])
+    assert told["weights_at_once"]["keys"] == ["train.segmenter.backbone.weights", "refine.sam.weights"]
+    never = json.loads(doctor(online, "--json", "--set", "selftrain.online.refine_every=null")[1])
+    assert len(never["weights_at_once"]["keys"]) == 1
+    # where there are GPUs they are what models go to, unless the config says otherwise
+    full = {"ram": Memory(10**12, 10**11), "cuda:0": Memory(10**12, 1000)}
+    monkeypatch.setattr("clouds.commands.doctor.memories", lambda: full)
+    assert "warning: cuda:0 has 1.0 kB free, less than" in doctor(needing, "--set", "runtime.device=auto")[1]
+    assert "warning" not in doctor(needing, "--set", "runtime.device=cpu")[1]
+
+
+def test_prompts_are_read_as_a_run_would_read_them(doctor, needing, tmp_path):
+    small_models(tmp_path / "models")
+    file = tmp_path / "prompts.txt"
+    set_ = [f"--set=generate.prompts={{file: {file}, grammar: null}}", "--set=repaint=null", "--set=adapt=null"]
+    status, _, err = doctor(needing, *set_)
+    assert status == 1 and f"'generate.prompts': prompt file {file}: No such file" in err
+    file.write_text("# nothing\n")
+    status, out, err = doctor(needing, *set_, "--json")
+    assert status == 1 and "holds no prompt" in err
+    assert "holds no prompt" in json.loads(out)["prompts"][0]["problem"]
+    file.write_text("a street in fog\na night | town\n")
+    assert doctor(needing, *set_)[0] == 0
+    [read] = json.loads(doctor(needing, *set_, "--json")[1])["prompts"]
+    assert read == {
+        "key": "generate.prompts",
+        "file": str(file),
+        "count": 2,
+        "first": "a street in fog",
+        "problem": None,
+    }
+    assert re.search(r"a grammar +a street in (fog|rain|town)\n", doctor(needing)[1])
+    status, _, err = doctor(needing, f"--set=generate.prompts.grammar={tmp_path}/none.yaml")
+    assert status == 2 and "'generate.prompts.grammar'" in err and "No such file" in err
+
+
+def test_where_no_weights_are_there_a_look_without_them_is_offered(doctor, needing, tmp_path, monkeypatch):
+    status, _, err = doctor(needing)
+    assert status == 1 and "`clouds demo`" in err and "`clouds tiny FOLDER`" in err
+    monkeypatch.setattr("clouds.commands.doctor.miniature_folder", lambda: tmp_path / "none")
+    assert "`clouds demo`" not in doctor(needing)[2], "there is nothing to run it with"
+    hub = [f"--set={key}=owner/none" for key in ("generate.weights", "repaint.weights", "refine.sam.weights")]
+    hub.append("--set=train.segmenter.backbone={weights: owner/none, frozen: true}")
+    status, out, _ = doctor(needing, *hub)
+    assert status == 0 and "none of these weights are here; for a look" in out
+    small_models(tmp_path / "models")
+    assert "`clouds tiny" not in doctor(needing)[1]
+    (tmp_path / "models" / "sam.safetensors").unlink()
+    status, _, err = doctor(needing)
+    assert status == 1 and "`clouds tiny" not in err, "only one of them is missing"

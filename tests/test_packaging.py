@@ -24,7 +24,7 @@ def test_assets_are_installed_with_the_package(tmp_path: Path) -> None:
     assert (built / "assets" / DEEP).read_bytes() == b"weights"
     assert (built / "assets" / "prompts" / "street.txt").exists()
     assert (built / "configs" / "miniature.yaml").exists()
-    assert (built / "clouds" / "report" / "model_card.py").exists()
+    assert (built / "clouds" / "report" / "miniature_card.py").exists()
     page = {path.name for path in (ROOT / "clouds" / "report" / "assets").iterdir()}
     assert {path.name for path in (built / "clouds" / "report" / "assets").iterdir()} == page
     assert {"report.html.j2", "report.css", "page.js", "gallery.js"} <= page

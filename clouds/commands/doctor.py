@@ -1,6 +1,7 @@
 """What `clouds doctor` prints: what is on this machine, and what a config needs of it. It downloads nothing."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,20 @@ import typer
 from clouds.assembly import validated_config
 from clouds.commands.printing import JSON, TERMINAL, print_json, table_text
 from clouds.engine.disk_space import free_bytes
-from clouds.engine.environment import environment, hub_cache
+from clouds.engine.environment import environment, hub_cache, memories
+from clouds.engine.memory import Memory
 from clouds.engine.settings import RunConfig
 from clouds.errors import CloudsError
-from clouds.models.needs import ImagesNeed, WeightsNeed, images_needed, weights_needed
+from clouds.models.miniature import miniature_folder
+from clouds.models.needs import (
+    ImagesNeed,
+    PromptsNeed,
+    WeightsNeed,
+    images_needed,
+    loaded_at_once,
+    prompts_needed,
+    weights_needed,
+)
 
 _CACHE = "the hub's cache"
 _ESTIMATE = (
@@ -20,26 +31,29 @@ _ESTIMATE = (
     "those of each map), as if PNG saved nothing. On top come SAM's cache (`refine.sam`), predictions that are kept, "
     "the report's pictures and the checkpoints of trainings. Downloads are rough."
 )
+_IN_MEMORY = (
+    "that is their size as stored: what is stored in float32 and computed in float16 takes half. What is computed with "
+    "them comes on top and is not known here; so do, of what a training learns, gradients and two moments of each."
+)
+_SHOWN = 60
 
 
 def print_findings(config: str, overrides: Sequence[str], form: str = TERMINAL) -> None:
     """Versions, devices and free space; with a config, its weights and what it would need.
 
-    Raises `CloudsError`, once all is printed, where weights are missing that no download brings.
+    Raises `CloudsError`, once all is printed, where weights are missing that no download brings, or prompts.
     """
     needs = _Needs(validated_config(config, overrides)) if config else None
     if form == JSON:
-        print_json({"machine": dict(environment()), "free_bytes": _free(needs), **(needs.content() if needs else {})})
+        memory = {name: asdict(one) for name, one in memories().items()}
+        machine = {"machine": dict(environment()), "memory_bytes": memory, "free_bytes": _free(needs)}
+        print_json({**machine, **(needs.content() if needs else {})})
     else:
         _print_machine(_free(needs), form)
         if needs is not None:
             needs.tell(form)
-    missing = [need for need in needs.weights if need.presence == "missing"] if needs else []
-    if missing:
-        raise CloudsError(
-            f"no weights at {', '.join(str(need.path) for need in missing)}",
-            f"put them there, or set {', '.join(need.key for need in missing)} to where they are or to a hub id",
-        )
+    if needs is not None:
+        needs.refuse()
 
 
 class _Needs:
@@ -49,6 +63,24 @@ class _Needs:
         self.folder = config.folder
         self.weights: list[WeightsNeed] = weights_needed(config)
         self.images: list[ImagesNeed] = images_needed(config)
+        self.prompts: list[PromptsNeed] = prompts_needed(config)
+        self.at_once: list[WeightsNeed] = loaded_at_once(config, self.weights)
+        self.on_cpu = config.runtime.device == "cpu"
+
+    @property
+    def at_once_bytes(self) -> int:
+        """Of the largest weights that are in memory at one time, as they are stored and as far as they are known."""
+        return sum(need.size or 0 for need in self.at_once)
+
+    @property
+    def hint(self) -> str:
+        """What can be done where none of the weights are here; else nothing."""
+        if not self.weights or any(need.presence not in ("missing", "to download") for need in self.weights):
+            return ""
+        demo = (
+            "`clouds demo` runs the whole method on miniatures that ship, and " if miniature_folder().is_dir() else ""
+        )
+        return f"for a look without them: {demo}`clouds tiny FOLDER` builds untrained stand-ins to name in their place"
 
     @property
     def to_download(self) -> int | None:
@@ -70,8 +102,15 @@ class _Needs:
                 for need in self.weights
             ],
             "images": [{"key": one.key, "count": one.count, "bytes_at_most": one.size} for one in self.images],
+            "prompts": [
+                {"key": one.key, "file": None if one.file is None else str(one.file), "count": one.count}
+                | {"first": one.first, "problem": None if one.problem is None else one.problem.message}
+                for one in self.prompts
+            ],
             "download_bytes": self.to_download,
+            "weights_at_once": {"keys": [need.key for need in self.at_once], "bytes": self.at_once_bytes},
             "estimate": _ESTIMATE,
+            "hint": self.hint,
         }
 
     def tell(self, form: str) -> None:
@@ -81,11 +120,53 @@ class _Needs:
         made = [[one.key, str(one.count), _pixels(one), _size(one.size)] for one in self.images]
         if made:
             typer.echo("\n" + table_text(["makes", "images", "pixels", "disk at most"], made, form), nl=False)
+        read = [[one.key, _origin(one), _shown(one.first)] for one in self.prompts if one.problem is None]
+        if read:
+            typer.echo("\n" + table_text(["key", "prompts", "such as"], read, form), nl=False)
         sizes = [one.size for one in self.images]
         typer.echo(f"\nto download: {_size(self.to_download)}; disk at most: {_size(_total(sizes))}\n{_ESTIMATE}")
+        self._tell_memory()
+        if self.hint and all(need.presence == "to download" for need in self.weights):
+            typer.echo(f"none of these weights are here; {self.hint}")
         for what, free in _free(self).items():
             if (self.asked_of(what) or 0) > free:
                 typer.echo(f"warning: {what} has {_size(free)} free, less than {_size(self.asked_of(what))}")
+
+    def refuse(self) -> None:
+        """Raises `CloudsError` where weights are missing that no download brings, or prompts cannot be read."""
+        missing = [need for need in self.weights if need.presence == "missing"]
+        if missing:
+            where = ", ".join(str(need.path) for need in missing)
+            mend = f"put them there, or set {', '.join(need.key for need in missing)} to where they are or to a hub id"
+            raise CloudsError(f"no weights at {where}", f"{mend}; {self.hint}" if self.hint else mend)
+        for one in self.prompts:
+            if one.problem is not None:
+                raise CloudsError(f"'{one.key}': {one.problem.message}", one.problem.mend) from one.problem
+
+    def _tell_memory(self) -> None:
+        """The largest weights that are loaded at one time, and a warning where they cannot fit."""
+        if not self.at_once:
+            return
+        keys = ", ".join(need.key for need in self.at_once)
+        typer.echo(f"\nlargest weights in memory at one time: {_size(self.at_once_bytes)} ({keys}); {_IN_MEMORY}")
+        for name, memory in _used(memories(), on_cpu=self.on_cpu).items():
+            free = memory.total if memory.free is None else memory.free
+            if free is not None and self.at_once_bytes > free:
+                typer.echo(f"warning: {name} has {_size(free)} free, less than {_size(self.at_once_bytes)}")
+
+
+def _used(memory: dict[str, Memory], *, on_cpu: bool) -> dict[str, Memory]:
+    """The memory that models are loaded to: the GPUs', where there are any and the config takes them."""
+    gpus = {name: one for name, one in memory.items() if name != "ram"}
+    return gpus if gpus and not on_cpu else {"ram": memory["ram"]}
+
+
+def _origin(prompts: PromptsNeed) -> str:
+    return "a grammar" if prompts.file is None else f"{prompts.count} in {prompts.file}"
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _print_machine(free: dict[str, int], form: str) -> None:

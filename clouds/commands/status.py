@@ -51,7 +51,4 @@ def _row(status: StageStatus) -> list[str]:
 
 
 def _content(statuses: Sequence[StageStatus], failed: Sequence[Failure]) -> dict[str, Any]:
-    stages = [
-        {**asdict(one), "pace": one.pace, "seconds_left": one.seconds_left, "state": one.state} for one in statuses
-    ]
-    return {"stages": stages, "failures": [asdict(failure) for failure in failed]}
+    return {"stages": [one.content() for one in statuses], "failures": [asdict(failure) for failure in failed]}

@@ -76,12 +76,16 @@ class Artifact:
 
     def find_replaced(self, fingerprint: str) -> Path | None:
         """The output with this fingerprint that an earlier change of the config set aside, if there is one."""
+        found = (folder for folder, told in self.replaced() if told.get("fingerprint") == fingerprint)
+        return next(found, None)
+
+    def replaced(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Every output that a change of the config set aside, of any stage of the run, with its description."""
         replaced = self.folder.parent / REPLACED
         for name in subfolders(replaced):
             description = read_json(replaced / name / DESCRIPTION)
-            if isinstance(description, dict) and description.get("fingerprint") == fingerprint:
-                return replaced / name
-        return None
+            if isinstance(description, dict):
+                yield replaced / name, description
 
     def scratch_failures(self, shard: str) -> int:
         """How many items of a shard in the making have failed so far."""
@@ -188,8 +192,13 @@ class Artifact:
         return [name for name in subfolders(self.work_folder) if not name.endswith((NEW, OLD))]
 
     def recover(self) -> None:
-        """Finish or undo what a crash cut in two: a discard, a copy for a scratch folder, the exchange in `publish`."""
+        """Finish or undo what a crash cut in two: a discard, a copy for a scratch folder, the exchange in `publish`.
+
+        Files that were being written anew are removed: of some there is no next time that would overwrite them.
+        """
         shutil.rmtree(self._discarded, ignore_errors=True)
+        for left in self.folder.glob(".*.tmp"):
+            left.unlink()
         if not self.work_folder.exists():
             return
         for new in self.work_folder.glob("*" + NEW):

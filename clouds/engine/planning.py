@@ -91,7 +91,9 @@ def plan_stage(
     unlike = before.get("fingerprint") != print_
     changed = unlike and (bool(before) or stage.artifact.begun())
     reasons = _changes(former, older) if changed else ["missing"] if unlike else []
-    if unlike and stage.artifact.find_replaced(print_) is not None:
+    kept = _set_aside(stage, content) if unlike else None
+    if kept is not None:
+        content, print_ = kept, fingerprint(kept)
         reasons.append("made before with these values: it is brought back from .replaced")
     reasons += [f"waits for {name}" for name in waits]
     if waits:
@@ -125,6 +127,13 @@ def _as_it_was(content: Document, former: object, config: BaseModel) -> Document
         return content
     added = set(absent_defaults(config, former.get("config", {}).keys()))
     return {**content, "config": {key: value for key, value in content["config"].items() if key not in added}}
+
+
+def _set_aside(stage: Stage, content: Document) -> Document | None:
+    """The document of what `.replaced` holds that is asked for, to the letter or as an older version had put it."""
+    kept = {told.get("fingerprint"): told.get("document") for _, told in stage.artifact.replaced()}
+    ways = [content, *(_as_it_was(content, former, stage.config) for former in kept.values())]
+    return next((way for way in ways if fingerprint(way) in kept), None)
 
 
 def _changes(former: object, content: Document) -> list[str]:

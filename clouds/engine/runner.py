@@ -5,8 +5,8 @@ of them stops them all, with what is done kept.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ from clouds.engine.lock import hold
 from clouds.engine.planning import FORCING, StagePlan, plan_stage
 from clouds.engine.progress import Progress
 from clouds.engine.runtime import Runtime
+from clouds.engine.session import begin_session, end_session
 from clouds.engine.shard import Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import ShardWork, Tally, explain_os_error
@@ -81,12 +82,8 @@ def _run_stage(stage: Stage, prints: Mapping[str, str], runtime: Runtime, orders
             Progress(stage.name, 0, 0, stage.unit, shown=False).say(plan.say_up_to_date())
         return plan.fingerprint
     if plan.pending:
-        if stage.collective:
-            # every process is inside the same computation: an error on one must end it, not wait for the others
-            _work(stage, plan, plan.pending, runtime, orders)
-        else:
-            mine = plan.pending[runtime.rank :: runtime.world_size]
-            _together(runtime, lambda: _work(stage, plan, mine, runtime, orders))
+        with _on_record(stage, runtime):
+            _work_together(stage, plan, runtime, orders)
     _together(runtime, lambda: _end(stage, plan), main_only=True)
     return plan.fingerprint
 
@@ -136,6 +133,30 @@ def _restore(artifact: Artifact, fingerprint: str) -> bool:
     os.rename(replaced, artifact.folder)
     artifact.recover()
     return True
+
+
+@contextmanager
+def _on_record(stage: Stage, runtime: Runtime) -> Iterator[None]:
+    """Say in the stage's folder on what it is made, and from when to when."""
+    session, folder = runtime.session(), stage.artifact.folder
+    _together(runtime, lambda: begin_session(folder, session), main_only=True)
+    try:
+        yield
+    finally:
+        if runtime.is_main:
+            # what ended the work is what the user has to hear of, not that this cannot be noted
+            with suppress(OSError):
+                end_session(folder)
+
+
+def _work_together(stage: Stage, plan: StagePlan, runtime: Runtime, orders: Orders) -> None:
+    """Make the pending shards, all processes on each of them, or each process its own."""
+    if stage.collective:
+        # every process is inside the same computation: an error on one must end it, not wait for the others
+        _work(stage, plan, plan.pending, runtime, orders)
+    else:
+        mine = plan.pending[runtime.rank :: runtime.world_size]
+        _together(runtime, lambda: _work(stage, plan, mine, runtime, orders))
 
 
 def _work(stage: Stage, plan: StagePlan, shards: Sequence[Shard], runtime: Runtime, orders: Orders) -> None:

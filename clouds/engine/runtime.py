@@ -1,16 +1,17 @@
 """What stages need of accelerate: who am I, agree on a value, wait, device, mixed precision. It knows no stage."""
 
-import contextlib
 import datetime
 import os
-import platform
-from pathlib import Path
+import socket
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import broadcast_object_list, gather_object
 
+from clouds.engine.environment import cpu_name, installed_versions, revision
+from clouds.engine.memory import main_memory
+from clouds.engine.session import Device, Host, Place, Session, session_of
 from clouds.engine.settings import RuntimeConfig
 from clouds.engine.trackers import check_trackers
 from clouds.errors import UsageError
@@ -25,6 +26,8 @@ class Runtime:
         _check_device(config.device)
         check_trackers(config.trackers)
         self.config = config
+        self.told: set[tuple[str, ...]] = set()
+        """What one stage has told the user, so that another need not repeat it."""
         self.accelerator = Accelerator(
             cpu=config.device == "cpu",
             mixed_precision=config.mixed_precision,
@@ -56,7 +59,24 @@ class Runtime:
         """What one process computes on, in words: a GPU's name, or the CPU's and how many cores it has."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        return f"{_cpu_name()}, {os.cpu_count()} cores"
+        return f"{cpu_name()}, {os.cpu_count()} cores"
+
+    def session(self) -> Session:
+        """A session of all processes that begins now; each of them has to ask."""
+        places = self.gather(self._place())
+        versions = installed_versions()
+        if self.device.type == "cuda" and torch.version.cuda:
+            versions["cuda"] = torch.version.cuda
+        return session_of(places, self.config.mixed_precision, versions, revision())
+
+    def _place(self) -> Place:
+        host = Host(cpu_name(), os.cpu_count(), main_memory().total)
+        kind, index = self.device.type, self.device.index or 0
+        if kind == "cpu":
+            return Place(kind, host, socket.gethostname())
+        memory = torch.cuda.get_device_properties(index).total_memory if kind == "cuda" else None
+        name = torch.cuda.get_device_name(index) if kind == "cuda" else "Apple GPU"
+        return Place(kind, host, socket.gethostname(), Device(name, memory), index)
 
     def agree(self, value: T) -> T:
         """The main process's value, on every process."""
@@ -78,15 +98,6 @@ class Runtime:
         self.accelerator.end_training()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-
-
-def _cpu_name() -> str:
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if found:
-            return found[0]
-    return platform.processor() or platform.machine()
 
 
 def _check_device(device: str) -> None:

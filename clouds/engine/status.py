@@ -3,13 +3,15 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from clouds.engine.artifact import LEDGER, Artifact
 from clouds.engine.atomic import read_json
 from clouds.engine.ledger import DONE, FAILED, latest_records
+from clouds.engine.session import Session, read_sessions
 
 PROGRESS = "progress.json"
 
@@ -18,7 +20,8 @@ PROGRESS = "progress.json"
 class StageStatus:
     """One stage: `done` of `size` units, failures, the seconds it took, and whether it is complete.
 
-    `stale` output is whole, but not what the config asks for now.
+    `stale` output is whole, but not what the config asks for now. `sessions` tell on what it was made, as far as that
+    is on record.
     """
 
     name: str
@@ -29,6 +32,7 @@ class StageStatus:
     seconds: float
     complete: bool
     stale: bool = False
+    sessions: tuple[Session, ...] = ()
 
     @property
     def state(self) -> str:
@@ -48,6 +52,11 @@ class StageStatus:
         if self.complete or self.stale or self.size is None or self.pace is None:
             return None
         return max(0, self.size - self.done - self.failed) / self.pace
+
+    def content(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        derived = {"pace": self.pace, "seconds_left": self.seconds_left, "state": self.state}
+        return {**asdict(self), **derived, "sessions": [session.content() for session in self.sessions]}
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,10 @@ def stage_status(artifact: Artifact, name: str, *, current: bool = True) -> Stag
         done, failed, seconds = done + counts[0], failed + counts[1], seconds + counts[2]
     complete = bool(description.get("complete"))
     unit, size = description.get("unit", ""), description.get("size")
-    return StageStatus(name, unit, size, done, failed, seconds, complete and current, complete and not current)
+    sessions = read_sessions(artifact.folder)
+    return StageStatus(
+        name, unit, size, done, failed, seconds, complete and current, complete and not current, sessions
+    )
 
 
 def failures(artifact: Artifact, name: str, limit: int) -> list[Failure]:

@@ -32,9 +32,13 @@ class Reader(Protocol):
     def unknown_words(self, prompts: Iterable[str]) -> list[str]: ...
 
 
-def warn_of_unknown_words(reader: Reader, prompts: Iterable[str]) -> None:
-    """Say once of each of the first words in prompts that the text encoder does not know it."""
-    unknown = reader.unknown_words(prompts)
+def warn_of_unknown_words(reader: Reader, prompts: Iterable[str], weights: str, told: set[tuple[str, ...]]) -> None:
+    """Say once of each of the first words in prompts that the text encoder does not know it.
+
+    `told` holds the words (`weights`, word) that were said already, by others who paint with the same; it is added to.
+    """
+    unknown = [word for word in reader.unknown_words(prompts) if (weights, word) not in told]
+    told |= {(weights, word) for word in unknown}
     for word in unknown[:_WORDS_SAID]:
         _log.warning("the text encoder does not know the word %r, and can make little of it in a prompt", word)
     if len(unknown) > _WORDS_SAID:

@@ -1,15 +1,18 @@
-"""What a config asks of a machine: which weights, and how much disk for images. It loads and downloads nothing.
+"""What a config asks of a machine: weights, memory for them, disk for images, prompts. It loads and downloads nothing.
 
 It walks the values of any config: whatever has `weights` needs them, whatever has a `count` of images makes them. It
 knows no stage.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from clouds.config import ConfigModel
+from clouds.data.prompts import PromptList, PromptsConfig, prompt_source
+from clouds.errors import CloudsError
 from clouds.models.diffusion_folder import native_size
 from clouds.models.generation import GenerateConfig
 from clouds.models.known_sizes import download_bytes
@@ -24,6 +27,9 @@ _LABELLED = 3
 """Maps of a round: labels, their confidence, and refined labels."""
 _JUDGED = {"loss": 2, "views": 1}
 """Bytes a pixel of what a filter has measured, by what it wants."""
+
+
+_SAM_OR_BACKBONE = re.compile(r"(^|\.)(sam|backbone)\.weights$")
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,20 @@ class ImagesNeed:
         return self.count * self.height * self.width * (_COLOURS + _MAP * self.maps)
 
 
+@dataclass(frozen=True)
+class PromptsNeed:
+    """Prompts that a config names under `key`, from a file or, where `file` is None, from a grammar.
+
+    `first` is that of the first image of some seed, `count` how many a file holds; `problem` is why there are none.
+    """
+
+    key: str
+    file: Path | None
+    count: int | None = None
+    first: str = ""
+    problem: CloudsError | None = None
+
+
 def weights_needed(config: ConfigModel) -> list[WeightsNeed]:
     """The weights of a config in its order, each source once."""
     found: dict[str, WeightsNeed] = {}
@@ -70,6 +90,27 @@ def weights_needed(config: ConfigModel) -> list[WeightsNeed]:
             need = _need(f"{key}.weights".lstrip("."), part)
             found.setdefault(need.name, need)
     return list(found.values())
+
+
+def loaded_at_once(config: ConfigModel, weights: list[WeightsNeed]) -> list[WeightsNeed]:
+    """Of those weights whose size is known, the largest that are in memory at one time.
+
+    Models come one after the other; only a self-training that refines as it goes has a segmenter and a SAM.
+    """
+    together = [[need] for need in weights if need.size]
+    online = getattr(getattr(config, "selftrain", None), "online", None)
+    if online is not None and online.refine_every is not None:
+        together.append([need for need in weights if need.size and _SAM_OR_BACKBONE.search(need.key)])
+    return max(together, key=lambda needs: sum(need.size or 0 for need in needs), default=[])
+
+
+def prompts_needed(config: ConfigModel) -> list[PromptsNeed]:
+    """The prompts of a config in its order, read as a run would read them."""
+    found: dict[str, PromptsConfig] = {}
+    for key, part in _parts(config, ""):
+        if isinstance(part, PromptsConfig) and part not in found.values():
+            found[key] = part
+    return [_prompts(key, part) for key, part in found.items()]
 
 
 def images_needed(config: ConfigModel) -> list[ImagesNeed]:
@@ -84,6 +125,15 @@ def images_needed(config: ConfigModel) -> list[ImagesNeed]:
         if rounds or hasattr(part, "strength"):
             found.append(ImagesNeed(key, part.count, *_size(part), maps))
     return found
+
+
+def _prompts(key: str, part: PromptsConfig) -> PromptsNeed:
+    try:
+        source = prompt_source(part)
+    except CloudsError as error:
+        return PromptsNeed(key, part.file, problem=error)
+    count = len(source.prompts) if isinstance(source, PromptList) else None
+    return PromptsNeed(key, part.file, count, source.prompt(0, 0))
 
 
 def _maps_a_round(config: ConfigModel) -> int:

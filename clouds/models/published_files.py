@@ -17,6 +17,9 @@ from torch import Tensor
 from clouds.errors import CloudsError
 
 _BROKEN = (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError)
+_TELLING = (SafetensorError, RuntimeError, OSError)
+_HEAD = 512
+_EXPECTED = "the file of weights that was published: a .pth, .pkl or .safetensors"
 _ARRAYS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "dtype"): np.dtype,
@@ -41,29 +44,49 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = _content(path)
     except pickle.UnpicklingError as error:
-        if "invalid load key" in str(error) or "truncated" in str(error):
-            raise CloudsError(f"checkpoint {path} cannot be read: it is damaged, or none", "fetch it again") from error
+        if "invalid load key" in str(error) or "truncated" in str(error) or _is_text(path):
+            raise _unreadable(path, error) from error
         raise CloudsError(
             f"checkpoint {path} is no file of plain tensors, and opening it could run code: "
             + str(error).strip().splitlines()[0],
-            "where you trust it, open it once with torch and save its `model` alone: torch.save({'model': ...}, ...)",
+            f"give {_EXPECTED}; where you trust this one, open it once with torch and save its `model` alone: "
+            "torch.save({'model': ...}, ...)",
         ) from error
     except _BROKEN as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CloudsError(f"checkpoint {path} cannot be read: {reason}", "fetch it again") from error
+        raise _unreadable(path, error) from error
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
-        raise _no_tensors(path, "it is none at all")
+        raise _no_tensors(path, f"it holds {type(content).__name__}")
+    if not content:
+        raise _no_tensors(path, "it is empty")
     strange = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
     if strange is not None:
         raise _no_tensors(path, f"{strange} is none")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
+def _unreadable(path: Path, error: Exception) -> CloudsError:
+    """A reader of archives says what is wrong with one; what trips over other bytes says nothing of use."""
+    what = str(error).splitlines()[0] if isinstance(error, _TELLING) and str(error) else "it is damaged, or none"
+    if _is_text(path):
+        what = "it is a text file" if path.stat().st_size else "it is empty"
+    return CloudsError(f"checkpoint {path} cannot be read: {what}", f"give {_EXPECTED}; one that was, fetch again")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as texts do; one that cannot be read does not."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return all(byte >= 32 or byte in b"\t\n\r" for byte in head) and b"\x7f" not in head
+
+
 def _no_tensors(path: Path, why: str) -> CloudsError:
-    return CloudsError(f"checkpoint {path} is not a dictionary of tensors: {why}", "give the file that was published")
+    return CloudsError(f"checkpoint {path} is not a dictionary of tensors: {why}", f"give {_EXPECTED}")
 
 
 def _content(path: Path) -> Any:

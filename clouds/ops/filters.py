@@ -63,12 +63,17 @@ def stable(votes_HW: IntArray, views: int, least: float) -> BoolArray:
     return np.asarray(votes_HW >= least * views - _ROUNDING)
 
 
+def lowest_count(count: int, share: float) -> int:
+    """How many of so many images a share of them is, rounded down to whole images."""
+    return int(share * count + _ROUNDING)
+
+
 def score_limit(ascending_N: Sequence[float], lowest_share: float) -> float:
     """The score below which that share of the images lies, below 1 and rounded down to whole images.
 
     `ascending_N` are their scores in order. Equal scores stay together, above the limit. Minus infinity without images.
     """
-    return ascending_N[int(lowest_share * len(ascending_N) + _ROUNDING)] if ascending_N else -np.inf
+    return ascending_N[lowest_count(len(ascending_N), lowest_share)] if ascending_N else -np.inf
 
 
 @dataclass(frozen=True, eq=False)

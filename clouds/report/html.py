@@ -29,6 +29,7 @@ from clouds.report.drops import drops
 from clouds.report.extremes import ends
 from clouds.report.filtered import filter_drops, filter_facts, filter_summaries
 from clouds.report.gallery import exhibits
+from clouds.report.machines import machines
 from clouds.report.numbers import Numbers, as_json, as_markdown
 from clouds.report.palette import safe_map
 from clouds.report.protocols import protocol_lines
@@ -174,6 +175,7 @@ def _content(
         **_pictures(config.folder, fresh, label_map),
         **_shares(numbers.shares, label_map),
         "drawing": curves,
+        "machines": machines(numbers.statuses),
         "seconds": sum(one.seconds for one in numbers.statuses),
         "longest": max([one.seconds for one in numbers.statuses], default=0) or 1,
         "setup": in_script(_setup(own_map, label_map)),

@@ -12,6 +12,7 @@ from clouds.report.curves import Curve
 from clouds.report.drops import Drop
 from clouds.report.extremes import End
 from clouds.report.filtered import Summary, counts_text
+from clouds.report.machines import HEADER, machines
 from clouds.report.printed import MARKDOWN, models_json, scores_text
 from clouds.report.rounds import RoundChange
 from clouds.report.scored_images import ImageScore, rows_of
@@ -68,7 +69,7 @@ def as_json(numbers: Numbers) -> str:
             "masks": dict(totals.masks),
             **{name: [asdict(one) for one in items] for name, items in numbers.ends.items()},
         },
-        "stages": [asdict(one) for one in numbers.statuses],
+        "stages": [one.content() for one in numbers.statuses],
         "failures": [asdict(one) for one in numbers.failures],
         "dropped": [asdict(one) for one in numbers.drops],
         "filters": dict(numbers.filters),
@@ -97,7 +98,7 @@ def as_markdown(numbers: Numbers) -> str:
     blocks += [counts_text(summary, f"What {name} kept") for name, summary in numbers.filters.items()]
     blocks += [_rounds(numbers.rounds)] if numbers.rounds else []
     blocks += [_curves(numbers.curves)] if numbers.curves else []
-    blocks += [_stages(numbers.statuses), _provenance(numbers.provenance)]
+    blocks += [_stages(numbers.statuses), *_machines(numbers.statuses), _provenance(numbers.provenance)]
     return "\n".join(blocks)
 
 
@@ -130,7 +131,7 @@ def _generated(numbers: Numbers) -> str:
             one.seed or "-",
             percent(one.confidence),
             percent(one.changed),
-            _cell(one.prompt),
+            one.prompt,
         ]
         for name, items in numbers.ends.items()
         for one in items
@@ -165,15 +166,16 @@ def _stages(statuses: Sequence[StageStatus]) -> str:
     return f"## Stages\n\n{markdown(['stage', 'state', 'done', 'failed', 'time'], rows)}"
 
 
+def _machines(statuses: Sequence[StageStatus]) -> list[str]:
+    rows = [one.cells() for one in machines(statuses)]
+    return [f"## What the stages were made on\n\n{markdown(HEADER, rows)}"] if rows else []
+
+
 def _provenance(provenance: Mapping[str, Any]) -> str:
     weights = [[", ".join(one["stages"]), f"{one['name']} {one['identity']}"] for one in provenance["weights"]]
     facts = [list(pair) for key in ("generator", "versions", "machine") for pair in provenance[key]]
     models = f"## Models\n\n{markdown(['stages', 'weights'], weights)}\n" if weights else ""
-    return f"{models}## Versions and machine\n\n{markdown(['what', 'which'], facts)}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return f"{models}## Versions and machine where this report was written\n\n{markdown(['what', 'which'], facts)}"
 
 
 def _plain(value: Any) -> Any:

@@ -6,25 +6,14 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from clouds import __version__
+from clouds.engine.environment import cpu_name, installed_versions
+from clouds.engine.memory import main_memory
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
 from clouds.report.samples import first_row
-
-PACKAGES = (
-    "torch",
-    "transformers",
-    "diffusers",
-    "open_clip_torch",
-    "segment-anything",
-    "accelerate",
-    "timm",
-)
-"""The packages whose versions can change what a run makes."""
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _GENERATOR = ("model", "revision", "pipeline", "scheduler", "steps", "guidance", "negative_prompt", "dtype")
@@ -72,8 +61,7 @@ def generator_facts(stages: Sequence[Stage]) -> list[tuple[str, str]]:
 
 def versions() -> list[tuple[str, str]]:
     """Packages and their versions in the environment that writes the report."""
-    found = [("clouds", __version__), ("Python", platform.python_version())]
-    return found + [(name, _version(name)) for name in PACKAGES]
+    return list(installed_versions().items())
 
 
 def machine(config: RunConfig) -> list[tuple[str, str]]:
@@ -89,13 +77,9 @@ def machine(config: RunConfig) -> list[tuple[str, str]]:
 
 def _hardware() -> list[tuple[str, str]]:
     """What Linux tells without a library of the processor, the memory and NVIDIA's GPUs; less elsewhere."""
-    found = []
-    names = _values(Path("/proc/cpuinfo"), "model name")
-    if names:
-        found.append(("CPU", names[0]))
-    total = _values(Path("/proc/meminfo"), "MemTotal")
-    if total:
-        found.append(("memory", f"{int(total[0].split()[0]) / 2**20:.0f} GiB"))
+    found, memory = [("CPU", cpu_name())], main_memory().total
+    if memory is not None:
+        found.append(("memory", f"{memory / 2**30:.0f} GiB"))
     cards = [name for path in sorted(_GPUS.glob("*/information")) for name in _values(path, "Model")]
     return found + [("GPU", f"{count} x {name}") for name, count in Counter(cards).items()]
 
@@ -125,10 +109,3 @@ def _named_weights(tree: Any) -> Iterator[str]:
                 yield value
             else:
                 yield from _named_weights(value)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

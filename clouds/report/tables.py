@@ -101,7 +101,8 @@ def class_table(results: Mapping[str, Mapping[str, Any]], class_names: Sequence[
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, columns aligned, numbers to the right."""
+    """A Markdown table, columns aligned, numbers to the right; a cell may hold any text, which stays in its cell."""
+    header, rows = _one_line(header), [_one_line(row) for row in rows]
     widths = _widths(header, rows)
     rule = [("-" * width if column == 0 else "-" * (width - 1) + ":") for column, width in enumerate(widths)]
     lines = [_aligned(line, widths) for line in (header, rule, *rows)]
@@ -176,6 +177,11 @@ def _gains(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> li
 def _gain_cells(first: ModelScores, last: ModelScores, datasets: Sequence[str]) -> list[str]:
     gains = _gains(first, last, datasets)
     return [signed(gain) for gain in (*gains, *([mean(gains)] if len(datasets) > 1 else []))]
+
+
+def _one_line(cells: Sequence[str]) -> list[str]:
+    """Cells in which neither a bar nor the end of a line ends a cell."""
+    return [" ".join(cell.split()).replace("|", "\\|") for cell in cells]
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:

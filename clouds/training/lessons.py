@@ -55,7 +55,7 @@ class Lessons:
         ignore: int,
         refiner: LabelRefiner | None = None,
     ) -> None:
-        self._segmenter, self._teacher, self._config, self._refiner = segmenter, teacher, config, refiner
+        self._segmenter, self._teacher, self.config, self._refiner = segmenter, teacher, config, refiner
         self._ignore = ignore
         self._fixed = not any(parameter.requires_grad for _, parameter in segmenter.backbone.named_parameters())
 
@@ -80,7 +80,7 @@ class Lessons:
 
     def _said(self, views_BCHW: Tensor, features: list[Tensor] | None, step: Step) -> _Said:
         # by its share of sure pixels, an image counts with those that are not
-        threshold = 0.0 if self._config.weighting == "image" else self._config.threshold
+        threshold = 0.0 if self.config.weighting == "image" else self.config.threshold
         views_BCHW = views_BCHW.to(step.accelerator.device)
         return _Said(*self._teacher.label(views_BCHW, features, step.accelerator.autocast(), threshold, self._ignore))
 
@@ -99,7 +99,7 @@ class Lessons:
         known_BHW = batch.labels_BHW[places]
         inside_BHW = open_BHW | (known_BHW != self._ignore)
         said = replace(said, labels_BHW=said.labels_BHW.masked_fill(~inside_BHW, self._ignore))
-        every = self._config.refine_every
+        every = self.config.refine_every
         if self._refiner is not None and every is not None and step.number % every == 0:
             numbers = [batch.numbers[place] for place in places]
             mirrored = [one.mirrored for one in asked.values()]
@@ -107,7 +107,7 @@ class Lessons:
         labels_BHW = batch.labels_BHW.clone()
         labels_BHW[places] = torch.where(open_BHW, said.labels_BHW, known_BHW)
         counted_BHW = open_BHW & (said.labels_BHW != self._ignore)
-        trust_BHW = label_weights(said.confidence_BHW, inside_BHW, self._config.threshold, self._config.weighting)
+        trust_BHW = label_weights(said.confidence_BHW, inside_BHW, self.config.threshold, self.config.weighting)
         weights_BHW, trusted = None, counted_BHW.sum()
         if trust_BHW is not None:
             weights_BHW = torch.ones(labels_BHW.shape)

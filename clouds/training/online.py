@@ -18,6 +18,7 @@ from clouds.engine.seeding import item_seed
 from clouds.models.heads import MaskOutput
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import load_trainable_state, trainable_state
+from clouds.training.distrust import Distrust
 from clouds.training.draws import Drawn, Source, chunks
 from clouds.training.feature_contrast import FeatureContrast
 from clouds.training.feature_distance import FeatureDistance
@@ -77,6 +78,7 @@ class OnlineLearner:
     ) -> None:
         self.model, self.draws, self.config = student, draws, config
         self._segmenter, self._lessons = student.segmenter, lessons
+        self._distrust = Distrust(lessons.config)
         self._backbone_lr_multiplier = backbone_lr_multiplier
         self._mask_losses = MaskLosses.of(student.segmenter, draws, config, distance)
         self._contrast = None if contrast is None else FeatureContrast(contrast, draws.ignore)
@@ -111,8 +113,7 @@ class OnlineLearner:
         # 1. all labels first: the totals of the loss count them
         lessons = [self._lessons.of(part, step) for part in chunks(drawn, self.config.images_at_once)]
         totals = self._mask_losses.totals([lesson.batch for lesson in lessons], step)
-        opened = torch.tensor([sum(lesson.open for lesson in lessons)], device=step.accelerator.device)
-        asked = max(int(step.accelerator.reduce(opened, "sum")), 1)
+        asked = max(self._asked(lessons, step), 1)
         # 2. then what is learned from them
         sums = torch.zeros(len(self.losses), device=step.accelerator.device)
         for position, lesson in enumerate(lessons):
@@ -120,6 +121,13 @@ class OnlineLearner:
             losses["trusted"] = sums.new_tensor(lesson.trusted / asked)
             sums += torch.stack([losses[name] for name in self.losses])
         return sums
+
+    def _asked(self, lessons: Sequence[Lesson], step: Step) -> int:
+        """Of how many pixels the teacher was asked in this step, on all processes."""
+        own = [sum(lesson.open for lesson in lessons), sum(lesson.trusted > 0 for lesson in lessons)]
+        asked, trusted = step.accelerator.reduce(torch.tensor(own, device=step.accelerator.device), "sum").tolist()
+        self._distrust.note(asked, trusted, step.number + 1, speaks=step.accelerator.is_main_process)
+        return int(asked)
 
     def state(self) -> dict[str, Tensor]:
         """The weights that training changes; the teacher's are not among them."""

@@ -10,10 +10,21 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from clouds.config import ConfigModel
-from clouds.ops.filters import BoolArray, confident, hardness, loss_limits, same_label, score_limit, stable, usual_loss
+from clouds.errors import nearest
+from clouds.ops.filters import (
+    BoolArray,
+    confident,
+    hardness,
+    loss_limits,
+    lowest_count,
+    same_label,
+    score_limit,
+    stable,
+    usual_loss,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Wanted = Literal["confidence", "pseudo", "loss", "source_loss", "views", "prompt"]
@@ -242,6 +253,26 @@ class ClipScoreFilter(ConfigModel):
     def setting(self) -> str:
         return f"lowest: {self.lowest}" if self.least is None else f"least: {self.least}"
 
+    def idle(self, images: int) -> str:
+        """Why `lowest` drops none of so many images; nothing where it drops some, or is not to drop any."""
+        if not self.lowest or not images or lowest_count(images, self.lowest):
+            return ""
+        return (
+            f"clip_score: lowest {self.lowest:g} of {images} images is less than one image, so none is dropped; "
+            f"from {1 / images:.2g} on it is one, and `least` asks for a score however many images there are"
+        )
+
+
+_TYPES = ("confidence", "class_loss", "sam_agreement", "view_agreement", "clip_score")
+
+
+def _known_type(value: Any) -> Any:
+    """The value as it is, unless it names a filter that there is not."""
+    type_ = value.get("type") if isinstance(value, dict) else None
+    if isinstance(type_, str) and type_ not in _TYPES:
+        raise ValueError(f"there is no filter of the type {type_!r}; {nearest(type_, _TYPES)}")
+    return value
+
 
 AnyFilter = Annotated[
     Annotated[ConfidenceFilter, Tag("confidence")]
@@ -252,9 +283,9 @@ AnyFilter = Annotated[
     Discriminator(
         lambda value: value.get("type") if isinstance(value, dict) else getattr(value, "type", None),
         custom_error_type="filter_type",
-        custom_error_message="`type` must be 'confidence', 'class_loss', 'sam_agreement', 'view_agreement' or "
-        "'clip_score'",
+        custom_error_message=f"a filter has a `type`, one of {', '.join(_TYPES)}",
     ),
+    BeforeValidator(_known_type),
 ]
 """A filter of any kind, told by its `type`."""
 

@@ -123,6 +123,32 @@ def test_what_a_newer_version_adds_to_a_config_concerns_none_who_do_not_ask_for_
         assert "make" in would_run(plan_stages(newer(**values)))
 
 
+def test_what_an_older_version_set_aside_comes_back_when_its_values_are_asked_for_again(
+    done: Path, runtime: Runtime
+) -> None:
+    """The older version made `a`, then `b`; the newer one has more fields, and asks for `a` again."""
+
+    def newer(**values: Any) -> list[Stage]:
+        changed = stages(done)
+        changed[0].config = NewerConfig(**values)  # type: ignore[misc]
+        return changed
+
+    made = (done / "make/00000/0000.txt").read_bytes(), (done / "redouble/00000/0000.txt").read_bytes()
+    run_stages(stages(done, {"text": "b"}), done, runtime, Orders())
+    back = "made before with these values: it is brought back from .replaced"
+    assert would_run(plan_stages(newer())) == {
+        "make": ('config text: "b" -> "a"', back),
+        "double": ("upstream make changed", back, "waits for make"),
+        "redouble": ("upstream double changed", back, "waits for double"),
+    }
+    assert back not in would_run(plan_stages(newer(rule={})))["make"], "that is something new"
+    again = newer()
+    run_stages(again, done, runtime, Orders())
+    assert [stage.prepared for stage in again] == [0, 0, 0, 0]  # type: ignore[attr-defined]
+    assert ((done / "make/00000/0000.txt").read_bytes(), (done / "redouble/00000/0000.txt").read_bytes()) == made
+    assert would_run(plan_stages(newer())) == {}
+
+
 def test_other_weights_and_another_version_of_a_stage_are_named(done: Path) -> None:
     changed = stages(done)
     changed[0].weights = {"weights": {"path": "b", "sizes": (1, 2)}}  # type: ignore[attr-defined]

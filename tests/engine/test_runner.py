@@ -40,7 +40,8 @@ def test_a_run_makes_all_and_the_next_one_loads_nothing(
     first = Run(tmp_path, runtime)(text="name: toy\n")
     assert first.prepared == (1, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "double", "make"]
-    assert sorted(path.name for path in (tmp_path / "make").iterdir()) == ["00000", "00001", "README.md", "stage.json"]
+    made = ["00000", "00001", "README.md", "sessions.json", "stage.json"]
+    assert sorted(path.name for path in (tmp_path / "make").iterdir()) == made
     assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == "name: toy\n"
     assert first.text("double") == first.text() * 2
     capsys.readouterr()

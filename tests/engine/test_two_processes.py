@@ -9,6 +9,7 @@ from toy_stages import Double, Make, ToyConfig
 
 from clouds.engine.runner import Orders, run_stages
 from clouds.engine.runtime import Runtime
+from clouds.engine.session import SESSIONS, read_sessions
 
 
 def launch(run_dir: Path, **order: Any) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,8 @@ def launch(run_dir: Path, **order: Any) -> subprocess.CompletedProcess[str]:
 
 def files(folder: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if path.name not in ("ledger.jsonl", "shard.json")}
+    timed = ("ledger.jsonl", "shard.json", SESSIONS)
+    return {name: path.read_bytes() for name, path in found.items() if path.name not in timed}
 
 
 def test_an_error_on_one_process_ends_both_and_two_make_the_same_bytes_as_one(tmp_path: Path, runtime: Runtime) -> None:
@@ -40,3 +42,9 @@ def test_an_error_on_one_process_ends_both_and_two_make_the_same_bytes_as_one(tm
         [make, Double(tmp_path / "one", make, ToyConfig(batch_size=2))], tmp_path / "one", runtime, Orders(), "{}"
     )
     assert files(tmp_path / "two") == files(tmp_path / "one")
+    sessions = [read_sessions(tmp_path / "two" / name) for name in ("make", "double")]
+    assert [[(one.processes, one.kind, len(one.hosts)) for one in found] for found in sessions] == [
+        [(2, "cpu", 1), (2, "cpu", 1)],
+        [(2, "cpu", 1)],
+    ]
+    assert all(one.ended for found in sessions for one in found)

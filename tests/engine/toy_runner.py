@@ -49,6 +49,7 @@ def kill_at(operation: int) -> None:
 
 def zygote(runtime: Runtime) -> None:
     os.fsync = lambda fd: None  # no test cuts the power
+    runtime.session()  # what a process finds out once, the children know
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

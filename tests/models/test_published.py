@@ -121,8 +121,12 @@ class Evil:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read|no file of plain tensors"),
-        (b"no checkpoint", "cannot be read|no file of plain tensors"),
+        (b"", r"cannot be read: it is empty\n.*give the file of weights that was published: a \.pth, \.pkl or"),
+        (b"no checkpoint", r"cannot be read: it is a text file\n.*that was published: a \.pth"),
+        (b".\x01\x02", r"cannot be read: it is damaged, or none\n.*that was published: a \.pth"),
+        (pickle.dumps({}), r"no file of plain tensors.*\n.*give the file of weights that was published"),
+        ({}, "not a dictionary of tensors: it is empty"),
+        ({"model": {}}, "not a dictionary of tensors: it is empty"),
         (pickle.dumps({"model": Evil()}), "no file of plain tensors"),
         ([1, 2], "not a dictionary of tensors"),
         ({"model": {"a": 1}}, "not a dictionary of tensors"),
@@ -139,6 +143,24 @@ def test_what_is_no_checkpoint_is_told(content, message, tmp_path, capsys):
         read_checkpoint(path)
     assert str(path) in caught.value.message and caught.value.mend
     assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".pth", ".pkl", ".safetensors"])
+@pytest.mark.parametrize("text", ["name: mine\nbase: demo\n", "# a config\npipeline: full\n", "base: own_data\n", ""])
+def test_a_config_in_the_place_of_a_checkpoint_is_told_for_what_it_is(text, suffix, tmp_path):
+    path = tmp_path / f"mine{suffix}"
+    path.write_text(text)
+    with pytest.raises(CloudsError) as caught:
+        read_checkpoint(path)
+    assert caught.value.message.endswith("cannot be read: " + ("it is a text file" if text else "it is empty"))
+    assert caught.value.mend.startswith("give the file of weights that was published: a .pth, .pkl or .safetensors")
+
+
+@pytest.mark.parametrize(("content", "held"), [({}, "it is empty"), ([], "it holds list"), (None, "it holds NoneType")])
+def test_a_pickle_that_holds_nothing_is_told(content, held, tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(CloudsError, match=f"not a dictionary of tensors: {held}\n  mend: give the file of weights"):
+        read_checkpoint(tmp_path / "model.pkl")
 
 
 def test_a_torn_checkpoint_is_told(closed, tmp_path):

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from clouds.engine.session import SESSIONS
 from clouds.models.tiny import build_tiny_models
 
 STAGES = (
@@ -118,11 +119,11 @@ def small_models(folder: Path) -> Path:
 
 
 def output(run_dir: Path) -> dict[str, bytes]:
-    """Every file of a run but its report, which tells the time; records of work without the time they took."""
+    """Every file of a run but its report and its sessions, which tell the time; records without the time they took."""
     found = {}
     for path in sorted(run_dir.rglob("*")):
         name = path.relative_to(run_dir).as_posix()
-        if path.is_file() and not name.startswith("report/"):
+        if path.is_file() and not name.startswith("report/") and path.name != SESSIONS:
             found[name] = _timeless(path)
     return found
 

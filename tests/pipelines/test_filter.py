@@ -327,3 +327,18 @@ def test_agreement_with_a_refinement_that_is_not_there_is_refused(copy_of_finish
     config = FilterConfig.model_validate({"filters": [{"type": "sam_agreement"}]})
     with pytest.raises(UsageError, match="nothing refines them"):
         Filter(Artifact(copy_of_finished / "filter-raw"), config, label, label, Judges(), LabelMap.of("street11"))
+
+
+def test_a_share_that_is_none_of_so_few_images_says_so(
+    copy_of_finished: Path, clouds: Clouds, caplog: pytest.LogCaptureFixture
+) -> None:
+    for lowest, said in ((0.1, 1), (0.2, 0)):
+        caplog.clear()
+        changes = ("--set", f"filter.filters=[{{type: clip_score, lowest: {lowest}}}]", "--set", "filter.harder=null")
+        with caplog.at_level("WARNING"):
+            assert clouds("filter", copy_of_finished, *changes)[0] == 0
+        told = [record.getMessage() for record in caplog.records if "less than one image" in record.getMessage()]
+        assert len(told) == said
+        assert all(one.startswith("filter-1: clip_score: lowest 0.1 of 7 images") for one in told)
+        dropped = json.loads((copy_of_finished / "filter-1" / "filters.json").read_text())["dropped_images"]
+        assert dropped == 1 - said

@@ -1,6 +1,7 @@
 """The whole method end to end, with the real classes at a tiny size: what it leaves, and what it does not do again."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,30 @@ def test_the_same_command_does_nothing_and_changes_nothing(copy_of_finished: Pat
     after = output(copy_of_finished)
     before.pop("config.yaml"), after.pop("config.yaml")
     assert after == before
+
+
+def test_on_what_each_stage_was_made_is_told_also_of_one_that_went_on(copy_of_finished: Path, clouds: Clouds) -> None:
+    before = {
+        one["name"]: one["sessions"] for one in json.loads(clouds("status", copy_of_finished, "--json")[1])["stages"]
+    }
+    assert before.keys() == set(STAGES) and all(len(sessions) == 1 for sessions in before.values())
+    [session] = before["train"]
+    assert (session["kind"], session["processes"], session["precision"]) == ("cpu", 1, "no")
+    assert session["seconds"] > 0 and session["hosts"][0]["cores"] and "diffusers" in session["versions"]
+    # a shard is gone, and another was never made on record
+    shutil.rmtree(copy_of_finished / "label-1" / "00001")
+    (copy_of_finished / "refine-1" / "sessions.json").unlink()
+    assert clouds("run", copy_of_finished)[0] == 0
+    report = json.loads((copy_of_finished / "report" / "report.json").read_text())
+    after = {one["name"]: one["sessions"] for one in report["stages"]}
+    assert after["label-1"][:1] == before["label-1"] and len(after["label-1"]) == 2
+    assert after.pop("refine-1") == [] and before.pop("refine-1")
+    assert {name: after[name] for name in before if name != "label-1"} == {
+        name: sessions for name, sessions in before.items() if name != "label-1"
+    }
+    for name in ("index.html", "report.md"):
+        text = (copy_of_finished / "report" / name).read_text(encoding="utf-8")
+        assert " in 2 sessions" in text and "not recorded" in text and f"torch {session['versions']['torch']}" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from small_run import small_config, write_config
 
+from clouds.assembly import assemble
 from clouds.engine.artifact import Artifact
+from clouds.engine.runner import Orders, run_stages
+from clouds.engine.runtime import Runtime
 
 Clouds = Callable[..., tuple[int, str, str]]
 
@@ -45,6 +48,24 @@ def test_each_unknown_word_is_said_once_before_the_first_image(
     (tmp_path / "p.txt").write_text("a street with a Lorry\na lorry on a wide street\na tuktuk in fog\n")
     with caplog.at_level(logging.WARNING):
         assert clouds("generate", config(models, tmp_path, {"file": str(tmp_path / "p.txt")}))[0] == 0
+    said = [record.getMessage() for record in caplog.records if "does not know the word" in record.getMessage()]
+    assert [message.split("'")[1] for message in said] == ["lorry", "tuktuk"]
+
+
+def test_a_word_is_said_once_in_a_run_whoever_paints_it(
+    models: Path, tmp_path: Path, clouds: Clouds, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`repaint` comes first, with prompts of its own."""
+    (tmp_path / "p.txt").write_text("a lorry in fog\n")
+    (tmp_path / "q.txt").write_text("a lorry beside a tuktuk\n")
+    tree = small_config(models, tmp_path / "run", filter=None)
+    tree["generate"] |= {"prompts": {"file": str(tmp_path / "p.txt")}, "count": 1}
+    tree["repaint"] |= {"prompts": {"file": str(tmp_path / "q.txt"), "grammar": None}, "count": 1}
+    stages = assemble(str(write_config(tmp_path / "c.yaml", tree)))
+    runtime = Runtime(stages.config.runtime)
+    with caplog.at_level(logging.WARNING):
+        for kind in ("repaint", "generate"):
+            run_stages(stages.needed_for(kind), stages.config.folder, runtime, Orders())
     said = [record.getMessage() for record in caplog.records if "does not know the word" in record.getMessage()]
     assert [message.split("'")[1] for message in said] == ["lorry", "tuktuk"]
 

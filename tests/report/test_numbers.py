@@ -2,16 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_runs import begin, finished_run, generate, label, log_training, open_run, publish, stage_of
 
 from clouds.data.images import read_labels
+from clouds.engine.session import Device, Host, Place, begin_session, session_of
 from clouds.report import provenance, shares
 from clouds.report.extremes import ends
 from clouds.report.html import write_html
-from clouds.report.tables import scores_of
+from clouds.report.tables import markdown, scores_of
 
 PROMPTS = [f"street {index} | wet" for index in range(9)]
 
@@ -171,3 +173,50 @@ def test_the_machine_is_told_as_far_as_the_system_tells_it(tmp_path, monkeypatch
     assert facts["GPU"] == "2 x NVIDIA Imagined 100"
     monkeypatch.setattr(provenance, "_GPUS", tmp_path / "none")
     assert "GPU" not in dict(provenance.machine(open_run(tmp_path).config))
+
+
+def test_a_cell_of_a_markdown_table_holds_any_text():
+    text = markdown(["a | b", "c"], [["x|y\nz", "1"], ["plain", "2"]])
+    assert text.splitlines() == [
+        r"| a \| b |   c |",
+        "| ------ | --: |",
+        r"| x\|y z |   1 |",
+        "| plain  |   2 |",
+    ]
+
+
+def test_on_what_each_stage_was_made_is_told_alike_ones_in_one_row(tmp_path):
+    assembly = finished_run(tmp_path, PROMPTS[:2])
+    cpu = Place("cpu", Host("Imagined CPU", 8, 16 * 2**30), "a")
+    gpus = [Place("cuda", cpu.host, "a", Device("Imagined 100", 80 * 2**30), index) for index in (0, 1)]
+    versions = {"clouds": "1.0", "torch": "9.1"}
+    on_cpu, on_gpus = session_of([cpu], "no", versions, "abc123"), session_of(gpus, "bf16", versions, "abc123")
+    begun, ended = "2026-01-01T23:59:00+00:00", "2026-01-02T00:09:30+00:00"
+    for stage, found in {
+        "train": [replace(on_gpus, begun=begun, ended=ended), replace(on_cpu, begun=begun, ended=ended)],
+        "label-1": [replace(on_gpus, begun=begun, ended=ended)] * 2,
+        "refine-1": [replace(on_gpus, begun=begun, ended=None)],
+        "selftrain-1": [replace(on_gpus, begun=begun, ended=end) for end in (None, ended)],
+    }.items():
+        for session in found:
+            begin_session(tmp_path / stage, session)
+    content, text = written(assembly)
+    told = {one["name"]: one["sessions"] for one in content["stages"]}
+    assert [one["seconds"] for one in told["train"]] == [630, 630]
+    assert told["train"][0]["devices"] == [{"name": "Imagined 100", "memory": 80 * 2**30, "count": 2}]
+    assert told["train"][1]["hosts"] == [{"cpu": "Imagined CPU", "cores": 8, "memory": 16 * 2**30, "count": 1}]
+    assert told["refine-1"][0]["ended"] is None and told["generate"] == []
+    table = text.partition("## What the stages were made on\n\n")[2].partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if line]
+    hosts, with_ = "Imagined CPU, 8 cores, 16 GiB", "clouds 1.0 (abc123), torch 9.1"
+    many = "label-1 0:21:00 in 2 sessions, refine-1 (no end on record)"
+    many += ", selftrain-1 0:10:30 and more in 2 sessions"
+    assert cells[:2] == [
+        [f"train 0:10:30, {many}", f"2 x Imagined 100, 80 GiB; {hosts}; 2 processes", "bf16", with_],
+        ["train 0:10:30", hosts, "float32", with_],
+    ]
+    assert cells[2][1:] == ["not recorded", "-", "-"] and cells[2][0].startswith("evaluate-train, generate, ")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    for cell in (f"2 x Imagined 100, 80 GiB; {hosts}; 2 processes", "not recorded", with_):
+        assert cell in page
+    assert "made on" not in written(open_run(tmp_path / "none"))[1]

@@ -3,6 +3,7 @@
 Chromium is found on the machine and driven by Playwright; without either of them these tests are skipped.
 """
 
+import base64
 import io
 import json
 import shutil
@@ -58,6 +59,8 @@ def report(tmp_path_factory) -> Path:
         predict(assembly, model, right, kept=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(browser.Browser.embedded, "__defaults__", (100_000,))
+        # three files a shard, as a run of thousands of images has them
+        patch.setattr(browser, "FILE_ITEMS", 7)
         write_html(assembly.config, assembly.stages, [stage.name for stage in assembly.stages])
     return folder / "report"
 
@@ -246,19 +249,68 @@ def test_pages_are_turned_and_pictures_loaded_when_they_are_seen(opened, report)
     loaded = []
     opened.page.on("request", lambda request: loaded.append(Path(request.url).name))
     opened.filled(0)
-    # the first of the second page lie in the third file; those of the first page that do are far below the window
-    assert "00002-00.js" not in loaded
+    # the images of the second page lie in the last two files of the third shard, which the first page has no need of
+    assert not {"00002-01.js", "00002-02.js"} & set(loaded)
     assert opened.page.locator("#previous").is_disabled()
     opened.page.click("#next")
     assert opened.ids() == list(listed(report))[PER_PAGE:]
     card = opened.filled(COUNT - PER_PAGE - 1)
-    assert "00002-00.js" in loaded and all(name.endswith(".js") for name in loaded)
+    assert "00002-02.js" in loaded and all(name.endswith(".js") for name in loaded)
     opened.page.add_style_tag(content=".handle, .tag { visibility: hidden }")
     found = shrunk(opened.shot(card.locator(".stack")), 64, 32)
     assert np.abs(found - expected(report, "000059", 0.5, 0.6)).mean() < 6
     assert opened.page.locator("#next").is_disabled()
     opened.choose("page", "0")
     assert opened.ids()[0] == "000000"
+
+
+def pictures_shown(opened: Opened) -> dict[str, np.ndarray]:
+    """The picture of every card of the page, small, by the image's id; each is scrolled to, so that it is loaded."""
+    opened.page.evaluate(
+        """async () => {
+            for (const card of document.querySelectorAll('.card')) {
+                card.scrollIntoView();
+                while (!card.querySelector('img.photo')) await new Promise((done) => setTimeout(done, 5));
+            }
+        }"""
+    )
+    found = opened.page.eval_on_selector_all(
+        ".card", "cards => cards.map(card => [card.item.id, card.querySelector('img.photo').src])"
+    )
+    decoded = ((id_, base64.b64decode(source.partition(",")[2])) for id_, source in found)
+    return {id_: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int) for id_, data in decoded}
+
+
+@pytest.mark.parametrize("order", ["made", "worst", "changed"])
+def test_over_many_files_every_card_has_its_own_picture_on_every_page_and_in_any_order(opened, report, order):
+    names = [path.name for path in sorted((report / "gallery").glob("*.js"))]
+    assert names == [f"{shard:05d}-{file:02d}.js" for shard in range(3) for file in range(3)]
+    truth = {
+        id_: read_image(report.parent / "generate" / f"{int(id_) // 20:05d}" / f"{id_}.png").astype(int)
+        for id_ in listed(report)
+    }
+    opened.choose("order", order)
+    seen = pictures_shown(opened)
+    opened.page.click("#next")
+    seen |= pictures_shown(opened)
+    rows = listed(report)
+    by = {"made": lambda id_: 0, "worst": lambda id_: rows[id_][3], "changed": lambda id_: -rows[id_][4]}[order]
+    assert list(seen) == sorted(rows, key=by)
+    for id_, shown in seen.items():
+        nearest = min(truth, key=lambda one: np.abs(truth[one] - shown).mean())
+        assert nearest == id_
+
+
+def test_a_class_that_is_chosen_leaves_images_of_several_files(opened, report):
+    person = CLASSES.names.index("person")
+    opened.choose("class", str(person))
+    opened.choose("order", "class")
+    seen = pictures_shown(opened)
+    assert list(seen) == opened.ids()
+    assert len({(int(id_) // 20, int(id_) % 20 // 7) for id_ in seen}) > 3
+    for id_, shown in list(seen.items())[:8]:
+        own = read_image(report.parent / "generate" / f"{int(id_) // 20:05d}" / f"{id_}.png").astype(int)
+        assert np.abs(own - shown).mean() < 14
 
 
 def test_the_page_alone_still_shows_what_it_holds(chromium, report, tmp_path):
@@ -375,8 +427,15 @@ def test_unfinished_runs_open_without_complaint_and_say_what_is_missing(chromium
         assert images.page.locator(".card").count() == 3
         assert images.page.locator(".card .prompt").first.inner_text() == PROMPTS[0]
         assert images.page.locator("input.split").count() == 0
-        images.slide("#least", 1)
-        assert images.ids() == []  # of these no change is known
+        # nothing is offered that no image has something to show for
+        for control in ("#class", "#least", "#strength", ".views", "#gallery .legend"):
+            assert not images.page.locator(control).is_visible()
+        offered = "all => all.filter(one => !one.hidden).map(one => one.value)"
+        assert images.page.eval_on_selector_all("#order option", offered) == ["made"]
+        assert images.page.locator("#find").is_visible() and "–" not in images.page.inner_text(".card")
+        images.page.locator(".more").first.click()
+        told = images.page.locator("dialog dt").all_inner_texts()
+        assert told == ["image", "seed"]
 
         label(assembly, 1, width=64)
         write_html(assembly.config, assembly.stages, ["generate", "label-1"])
@@ -385,4 +444,8 @@ def test_unfinished_runs_open_without_complaint_and_say_what_is_missing(chromium
         labelled.page.locator(".card img.before").first.wait_for()
         assert labelled.page.locator(".card img.before").first.get_attribute("alt").startswith("Pseudo-label: ")
         assert labelled.page.get_by_text("refine-1: not begun").is_visible()
+        assert labelled.page.eval_on_selector_all("#order option", offered) == ["made", "worst", "best", "class"]
+        views = labelled.page.locator(".views label:not([hidden]) span").all_inner_texts()
+        assert views == ["label", "image", "confidence"]
+        assert not labelled.page.locator("#least").is_visible() and labelled.page.locator("#strength").is_visible()
         assert [one.complaints for one in (nothing, images, labelled)] == [[], [], []]

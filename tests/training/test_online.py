@@ -12,7 +12,8 @@ from clouds.errors import CloudsError
 from clouds.models.segmenter import parameter_groups
 from clouds.models.segmenter_config import MaskLossConfig
 from clouds.models.tiny_sam import build_tiny_sam
-from clouds.training.online_settings import TeacherConfig
+from clouds.training import distrust
+from clouds.training.online_settings import OnlineConfig, TeacherConfig
 from clouds.training.settings import MixConfig
 from clouds.training.teacher import Teacher
 
@@ -40,6 +41,33 @@ def train(clip, runtime, tmp_path):
 
 def log(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("threshold", "said"), [(1.0, 1), (0.0, 0)])
+def test_a_teacher_that_is_sure_of_nothing_for_long_is_told_of_once(train, caplog, monkeypatch, threshold, said):
+    monkeypatch.setattr(distrust, "PATIENCE", 3)
+    with caplog.at_level("WARNING"):
+        *_, folder = train(online={"threshold": threshold}, steps=9, sources=[labelled(weight=1e-9)])
+    assert all((line["trusted"] == 0) == (threshold == 1) for line in log(folder))
+    told = [record.getMessage() for record in caplog.records if "the teacher" in record.getMessage()]
+    assert len(told) == said
+    if said:
+        assert "up to step 3 " in told[0] and "`selftrain.online.threshold` = 1 (`weighting: ignore`)" in told[0]
+
+
+def test_only_steps_in_a_row_count_and_those_without_a_question_do_not(caplog):
+    noticed = distrust.Distrust(OnlineConfig(threshold=0.9))
+    with caplog.at_level("WARNING"):
+        for step in range(distrust.PATIENCE - 1):
+            noticed.note(10, 0, step, speaks=True)
+            noticed.note(0, 0, step, speaks=True)
+        noticed.note(10, 1, 100, speaks=True)
+        for step in range(distrust.PATIENCE - 1):
+            noticed.note(10, 0, step, speaks=True)
+        assert not caplog.records
+        for step in (7, 8):
+            noticed.note(10, 0, step, speaks=True)
+    assert [("up to step 7" in record.getMessage()) for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize(("every", "warm_start"), [(1, True), (2, False)])

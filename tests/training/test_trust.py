@@ -77,7 +77,7 @@ def test_a_hard_image_is_one_of_hard_classes():
     ("tree", "said"),
     [
         ({}, "give `filters` or `harder`"),
-        ({"filters": [{"type": "entropy"}]}, "'confidence', 'class_loss', 'sam_agreement'"),
+        ({"filters": [{"type": "entropy"}]}, "'entropy'; known: confidence, class_loss, sam_agreement"),
         ({"filters": [{"type": "confidence"}]}, "least"),
         ({"filters": [{"type": "confidence", "least": 1.5}]}, "1.5"),
         ({"filters": [{"type": "confidence", "leats": 0.5}]}, "did you mean 'least'"),
@@ -95,6 +95,31 @@ def test_a_config_that_cannot_be_says_why(tree, said):
     with pytest.raises(UsageError) as raised:
         validate(FilterConfig, tree, "test")
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("clip-score", "clip_score"), ("confidance", "confidence"), ("SAM_agreement", "sam_agreement")]
+)
+def test_a_filter_that_there_is_not_names_the_nearest(asked, meant):
+    with pytest.raises(UsageError, match=f"no filter of the type '{asked}'; did you mean '{meant}'"):
+        validate(FilterConfig, {"filters": [{"type": asked, "least": 0.5}]}, "test")
+
+
+def test_a_filter_without_a_type_is_told_them():
+    with pytest.raises(UsageError, match="a filter has a `type`, one of confidence, class_loss"):
+        validate(FilterConfig, {"filters": [{"least": 0.5}]}, "test")
+
+
+@pytest.mark.parametrize(
+    ("lowest", "images", "idle"), [(0.1, 7, True), (0.1, 10, False), (0.3, 3, True), (0.0, 3, False), (0.1, 0, False)]
+)
+def test_a_share_of_few_images_that_is_none_of_them_explains_itself(lowest, images, idle):
+    told = ClipScoreFilter(lowest=lowest).idle(images)
+    assert bool(told) == idle
+    if idle:
+        assert f"lowest {lowest:g} of {images} images is less than one image" in told
+        assert not ClipScoreFilter(lowest=float(f"{1 / images:.2g}") + 0.01).idle(images), "what it advises helps"
+    assert not ClipScoreFilter(least=0.1).idle(images)
 
 
 def test_only_what_filters_want_is_measured():

@@ -94,9 +94,19 @@ const gallery = {
     if (!this.at.gallery) return;
     this.items = listItems();
     this.at.gallery.hidden = false;
+    this.offer();
     this.fillChoices();
     this.listen();
     this.choose();
+  },
+
+  // Only what some image has something to show for: a teacher within a training, for one, leaves images without labels.
+  offer() {
+    const known = (name) => this.items.some((item) => item[name] !== null);
+    this.has = { labels: known("ignored"), confidence: known("confidence"), change: known("changed") };
+    for (const one of document.querySelectorAll("#gallery [data-needs]")) one.hidden = !this.has[one.dataset.needs];
+    for (const one of this.at.order.querySelectorAll("[data-needs]")) one.disabled = one.hidden;
+    if (!this.has.change) document.getElementById("compare-said").textContent = "label";
   },
 
   fillChoices() {
@@ -210,9 +220,9 @@ const gallery = {
 
   card(item, position) {
     const facts = [`seed ${item.seed ?? "–"}`];
-    const numbers = element("p", { class: "numbers" },
-      element("span", { title: "mean confidence of the pseudo-label" }, `confidence ${percent(item.confidence)}`),
-      element("span", { title: "pixels whose label refinement changed" }, `changed ${percent(item.changed, 1)}`));
+    const numbers = element("p", { class: "numbers" });
+    if (this.has.confidence) numbers.append(element("span", { title: "mean confidence of the pseudo-label" }, `confidence ${percent(item.confidence)}`));
+    if (this.has.change) numbers.append(element("span", { title: "pixels whose label refinement changed" }, `changed ${percent(item.changed, 1)}`));
     const more = element("button", { type: "button", class: "more", "aria-label": `Details of image ${item.id}` }, "details");
     more.addEventListener("click", () => this.detail(position));
     const card = element("li", { class: "card" },
@@ -242,8 +252,11 @@ const gallery = {
     this.at.earlier.disabled = position === 0;
     this.at.later.disabled = position === this.shown.length - 1;
     const facts = element("dl", { class: "facts" });
-    const told = { image: item.id, seed: item.seed ?? "–", "mean confidence": percent(item.confidence, 1), "pixels changed": percent(item.changed, 1), "without a label": percent(item.ignored, 1), "largest classes": largest(item) || "–" };
-    for (const [key, value] of Object.entries(told)) facts.append(element("div", {}, element("dt", {}, key), element("dd", {}, value)));
+    const told = [["image", item.id], ["seed", item.seed ?? "–"]];
+    if (this.has.confidence) told.push(["mean confidence", percent(item.confidence, 1)]);
+    if (this.has.change) told.push(["pixels changed", percent(item.changed, 1)]);
+    if (this.has.labels) told.push(["without a label", percent(item.ignored, 1)], ["largest classes", largest(item) || "–"]);
+    for (const [key, value] of told) facts.append(element("div", {}, element("dt", {}, key), element("dd", {}, value)));
     this.at["details-body"].replaceChildren(facts);
     if (!this.at.details.open) this.at.details.showModal();
     try {

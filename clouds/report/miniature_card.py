@@ -43,7 +43,7 @@ _HEADLINES = {
 
 
 @dataclass(frozen=True)
-class CardFacts:
+class MiniatureFacts:
     """What the card tells of: `sizes` in bytes by file, `quality` by model, as the appraisals found it."""
 
     sizes: Mapping[str, int]
@@ -54,7 +54,7 @@ class CardFacts:
     packed_on: str
 
 
-def model_card(facts: CardFacts) -> str:
+def miniature_card(facts: MiniatureFacts) -> str:
     """The card as Markdown, for the README of the packed folder."""
     head = yaml.safe_dump({"license": "apache-2.0", "tags": ["synthetic", "street-scenes", "miniature"]})
     return "\n".join(
@@ -83,7 +83,7 @@ def _files(sizes: Mapping[str, int]) -> str:
     return f"## Files\n\n{''.join(lines)}\nAll files have {_megabytes(sizes, '')} MB together.\n"
 
 
-def _data(facts: CardFacts) -> str:
+def _data(facts: MiniatureFacts) -> str:
     return (
         f"## Data\n\n- learned from: {_scenes(facts.corpus)}\n- held out: {_scenes(facts.heldout)}\n\n"
         "The models see images, captions and the numbers of objects, never a class label, and no scene of a domain\n"
@@ -104,7 +104,7 @@ def _scenes(corpus: Artifact) -> str:
     )
 
 
-def _trainings(facts: CardFacts) -> str:
+def _trainings(facts: MiniatureFacts) -> str:
     header = ["training", "steps", "batch", "learning rate", "seed", "precision", "h:mm:ss", "hardware"]
     rows = [_training(artifact) for artifact in facts.trainings]
     losses = "".join(f"- {artifact.name}: {_final_losses(artifact)}\n" for artifact in facts.trainings)

@@ -1,0 +1,134 @@
+"""On what a stage was made, session by session: machines, devices, versions, from when to when. It knows no stage.
+
+    STAGE/sessions.json     one entry each time processes worked on the stage, the oldest first
+
+It is no part of what the stage's output depends on: nothing becomes stale by it, and an artifact without it is whole.
+A session that was killed has no end.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from clouds.engine.atomic import read_json, write_json
+
+SESSIONS = "sessions.json"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU, and its memory in bytes where it has its own; `count` of them are alike."""
+
+    name: str
+    memory: int | None
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine: its processor, how many cores, main memory in bytes; `count` of them are alike."""
+
+    cpu: str
+    cores: int | None
+    memory: int | None
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one process computes; `host_name` and `device_index` tell two of a kind apart and are not kept."""
+
+    kind: str
+    host: Host
+    host_name: str
+    device: Device | None = None
+    device_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One time that processes worked on a stage; `begun` and `ended` are UTC, `ended` None where it was killed.
+
+    `kind` is the devices' as PyTorch calls it; on a CPU there are no `devices`. `versions` are those of the main
+    process's packages, `revision` the commit of this tool where it is worked on in a checkout.
+    """
+
+    begun: str
+    ended: str | None
+    kind: str
+    processes: int
+    precision: str
+    devices: tuple[Device, ...]
+    hosts: tuple[Host, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    revision: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """From its beginning to its end by the clock."""
+        if self.ended is None:
+            return None
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.begun)).total_seconds()
+
+    def content(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {**asdict(self), "seconds": self.seconds}
+
+
+def session_of(places: Sequence[Place], precision: str, versions: Mapping[str, str], revision: str | None) -> Session:
+    """A session that begins now, of processes at these places."""
+    devices = {(one.host_name, one.device_index): one.device for one in places if one.device is not None}
+    hosts = {one.host_name: one.host for one in places}
+    return Session(
+        begun=_now(),
+        ended=None,
+        kind=places[0].kind,
+        processes=len(places),
+        precision=precision,
+        devices=tuple(replace(one, count=count) for one, count in Counter(devices.values()).items()),
+        hosts=tuple(replace(one, count=count) for one, count in Counter(hosts.values()).items()),
+        versions=dict(versions),
+        revision=revision,
+    )
+
+
+def begin_session(folder: Path, session: Session) -> None:
+    """Put a session on record that has just begun; a stage's folder has one writer."""
+    _write(folder, [*read_sessions(folder), session])
+
+
+def end_session(folder: Path) -> None:
+    """Put the end of the last session on record."""
+    sessions = read_sessions(folder)
+    if sessions:
+        _write(folder, [*sessions[:-1], replace(sessions[-1], ended=_now())])
+
+
+def read_sessions(folder: Path) -> tuple[Session, ...]:
+    """The sessions of a stage's folder, the oldest first; none where none is on record, or the record is damaged."""
+    content = read_json(folder / SESSIONS)
+    try:
+        return tuple(_parse(one) for one in content)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return ()
+
+
+def _parse(content: Mapping[str, Any]) -> Session:
+    devices, hosts = content["devices"], content["hosts"]
+    values = {key: value for key, value in content.items() if key in Session.__dataclass_fields__}
+    values["devices"] = tuple(Device(**one) for one in devices)
+    session = Session(**{**values, "hosts": tuple(Host(**one) for one in hosts)})
+    for time in filter(None, (session.begun, session.ended)):
+        datetime.fromisoformat(time)
+    return session
+
+
+def _write(folder: Path, sessions: Iterable[Session]) -> None:
+    write_json(folder / SESSIONS, [asdict(one) for one in sessions])
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
