@@ -23,8 +23,9 @@ from clouds.errors import InputError
 from clouds.models.given import GivenSegmenter
 from clouds.models.protocol import ProtocolConfig
 from clouds.report.comparison import PREDICTION
-from clouds.report.scoring import ScoringConfig, count, score
 from clouds.report.tables import class_table
+from clouds.scoring.counts import ScoringConfig, count
+from clouds.scoring.scores import score
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime

@@ -37,9 +37,10 @@ from clouds.report.results import css_color, dataset_bars, dataset_scores, model
 from clouds.report.rounds import round_changes
 from clouds.report.samples import trace_items
 from clouds.report.scored_images import image_scores, rows_of
-from clouds.report.shares import GENERATED, Share, bar_groups, class_shares
+from clouds.report.shares import bar_groups, class_shares
 from clouds.report.tables import percent, scores_of, signed
 from clouds.report.thumbnails import CHANGES
+from clouds.scoring.shares import GENERATED, Share
 
 SHOWN_ITEMS = 6
 """Generated images that are shown where the page may run no script."""

@@ -15,8 +15,8 @@ from clouds.report.filtered import Summary, counts_text
 from clouds.report.printed import MARKDOWN, models_json, scores_text
 from clouds.report.rounds import RoundChange
 from clouds.report.scored_images import ImageScore, rows_of
-from clouds.report.shares import Share
 from clouds.report.tables import ModelScores, class_table, markdown, percent
+from clouds.scoring.shares import Share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ import pytest
 from made_runs import begin, finished_run, generate, label, log_training, open_run, publish, stage_of
 
 from clouds.data.images import read_labels
-from clouds.report import provenance, shares
+from clouds.report import provenance
 from clouds.report.extremes import ends
 from clouds.report.html import write_html
 from clouds.report.tables import scores_of
+from clouds.scoring import shares
 
 PROMPTS = [f"street {index} | wet" for index in range(9)]
 

@@ -6,7 +6,8 @@ import pytest
 from clouds.models.protocol import ProtocolConfig
 from clouds.ops.confusion import confusion_matrix
 from clouds.report.protocols import protocol_lines, protocol_note, protocol_words
-from clouds.report.tables import class_table, scores_json
+from clouds.report.tables import class_table
+from clouds.scoring.scores import scores_json
 
 
 def protocol(images=3, failed=0, **values):
