@@ -3,10 +3,11 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from clouds.errors import UsageError
+from clouds.report.left_out import LeftOut
 from clouds.report.printed import JSON, MARKDOWN, folded
 from clouds.report.tables import ModelScores, markdown, mean
 
@@ -36,8 +37,15 @@ class Spread:
         return f"{100 * self.mean:.1f}{spread}{count}"
 
 
-def runs_text(scores: Mapping[str, Sequence[ModelScores]], form: str, width: int | None) -> str:
+def runs_text(
+    scores: Mapping[str, Sequence[ModelScores]],
+    form: str,
+    width: int | None,
+    stale: Mapping[str, Sequence[LeftOut]] | None = None,
+) -> str:
     """The scores of runs, by run, in a format; the means over data sets are each run's own, and spread over runs.
+
+    `stale` says which scores of each run were left out, for the table's foot.
 
     Raises `UsageError` where runs were scored on other classes or by another protocol, so that a mean means nothing.
     """
@@ -46,13 +54,16 @@ def runs_text(scores: Mapping[str, Sequence[ModelScores]], form: str, width: int
     datasets = list(dict.fromkeys(name for found in scores.values() for model in found for name in model.results))
     spreads = {model: _spreads(scores, model, datasets) for model in models}
     if form == JSON:
-        return json.dumps(_json(scores, spreads), indent=1, ensure_ascii=False) + "\n"
+        told = {run: [asdict(one) for one in found] for run, found in (stale or {}).items() if found}
+        return json.dumps({**_json(scores, spreads), "left_out": told}, indent=1, ensure_ascii=False) + "\n"
     # with one data set its column is the mean
     shown = [*datasets, "mean"] if len(datasets) > 1 else datasets
     rows = [[model, *(spreads[model][name].text(len(scores)) for name in shown)] for model in models]
     title = f"mIoU in percent, mean ± standard deviation over {len(scores)} runs"
     table = markdown(["model", *shown], rows) if form == MARKDOWN else folded(["model", *shown], rows, width)
-    return f"{title}\n\n{table}"
+    lines = [f"{run}: {one.line}" for run, found in (stale or {}).items() for one in found]
+    foot = "".join(f"- {line}\n" if form == MARKDOWN else f"{line}\n" for line in lines)
+    return f"{title}\n\n{table}" + ("\n" if foot and form == MARKDOWN else "") + foot
 
 
 def _spreads(scores: Mapping[str, Sequence[ModelScores]], name: str, datasets: Sequence[str]) -> dict[str, Spread]:

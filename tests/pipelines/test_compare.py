@@ -274,6 +274,29 @@ def test_runs_are_compared_by_mean_and_spread(config: Callable[..., Path], cloud
     assert status == 2 and "no model has been scored yet" in err
 
 
+def test_scores_that_are_not_current_are_left_out_by_name(
+    config: Callable[..., Path], segmenters: dict[str, Path], clouds: Clouds, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert clouds("run", config())[0] == 0
+    # the config that is told has one model less, and scores the other at another size
+    scored = {"data": ["fog", "night"], "scoring": {"resamples": 50}, "short_edge": 20}
+    changed = config(models={"one": str(segmenters["one"])}, evaluate=scored)
+    status, out, _ = clouds("report", changed)
+    assert status == 0 and "mIoU" not in out
+    assert "left out: one, whose scores in evaluate-one are not current (config short_edge: null -> 20)" in out
+    assert "left out: two, whose scores in evaluate-two are not current (the config has no such stage)" in out
+    only_one = config(models={"one": str(segmenters["one"])})
+    for command in ("report", "compare"):
+        table = clouds(command, only_one, "--format", "md")[1]
+        assert "| one " in table and "left out: two" in table and "left out: one" not in table
+    told = json.loads(clouds("compare", only_one, "--json")[1])["left_out"]
+    assert told == {str(run): [{"model": "two", "stage": "evaluate-two", "reasons": ["the config has no such stage"]}]}
+    assert "Left out: two" in (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert json.loads(clouds("report", only_one, "--json")[1])["left_out"] == told[str(run)]
+    assert "left out" not in clouds("report", config())[1]
+
+
 def _cityscapes34() -> tuple[str, ...]:
     from clouds.data.label_maps import CLASS_LISTS
 

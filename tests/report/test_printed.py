@@ -48,7 +48,7 @@ def test_json_tells_all_but_counts_of_pixels():
     fog = first["results"]["fog"]
     assert fog["interval"]["mean_iou"] == pytest.approx([0.189, 0.212])
     assert fog["protocol"] == PROTOCOL and "confusion" not in fog
-    assert json.loads(scores_text([], {}, "json", None)) == {"models": []}
+    assert json.loads(scores_text([], {}, "json", None)) == {"models": [], "left_out": []}
 
 
 def test_a_terminal_gets_no_intervals():
