@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from clouds.data.labels import LabelMap
+from clouds.data.predictions import find_predictions
 from clouds.data.samples import Dataset
 from clouds.data.submission import PredictionFiles
 from clouds.data.table import DataTable
 from clouds.engine.artifact import Artifact
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
+from clouds.errors import UsageError
 from clouds.models.generation import GenerateConfig
 from clouds.models.given import GivenSegmenter
 from clouds.models.judge_config import AgreementConfig, ClipConfig, LossConfig
@@ -19,11 +21,12 @@ from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_config import BackboneConfig
 from clouds.models.weights import HashCache, user_hash_cache
 from clouds.training.sharpening import Sharpening
-from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, ScoredModel
+from pipelines.evaluate import Evaluate, EvaluateConfig, Predictor
 from pipelines.filter import Filter, FilterConfig, Judges
 from pipelines.generate import Generate
 from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
 from pipelines.label import Detectron2Teacher, Label, LabelConfig
+from pipelines.predictors import FilePredictor, FilesConfig, GivenModel, MadeModel, ScoredModel, SegmenterPredictor
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
 from pipelines.selftrain import AdaptConfig, Selftrain, SelftrainConfig
@@ -179,22 +182,33 @@ class Parts:
         )
 
     def evaluate(self, name: str, config: EvaluateConfig, model: ScoredModel) -> Evaluate:
-        tested = self.data.open_all(config.data, unlabelled=config.save_predictions is not False)
-        files = None
-        if config.save_predictions:
-            files = PredictionFiles.of(config.save_predictions, self.label_map)
+        predictor = SegmenterPredictor(model, config, self.label_map, self._precision)
+        return self._evaluate(name, predictor, self._tested(config))
+
+    def evaluate_files(self, config: EvaluateConfig, stages: Sequence[Stage]) -> list[Stage]:
+        """An evaluation of each folder of predictions that the config names, beside these stages."""
+        if not config.predictions:
+            return []
+        tested, known = self._tested(config), {stage.name for stage in stages}
+        evaluations: list[Stage] = []
+        for name, files in config.predictions.items():
+            if f"evaluate-{name}" in known:
+                raise UsageError(f"'evaluate.predictions.{name}': a model of this run has that name", "choose another")
+            found = {one: find_predictions(name, files, one, data.ids, self.label_map) for one, data in tested.items()}
+            predictor = FilePredictor(name, FilesConfig.of(config, files), found)
+            evaluations.append(self._evaluate(f"evaluate-{name}", predictor, tested))
+        return evaluations
+
+    def _tested(self, config: EvaluateConfig) -> dict[str, Dataset]:
+        return self.data.open_all(config.data, unlabelled=config.save_predictions is not False)
+
+    def _evaluate(self, name: str, predictor: Predictor, tested: Mapping[str, Dataset]) -> Evaluate:
+        files, form = None, predictor.config.save_predictions
+        if form:
+            files = PredictionFiles.of(form, self.label_map)
             for set_name, dataset in tested.items():
                 files.check(set_name, dataset.ids)
-        return Evaluate(
-            self.artifact(name),
-            config,
-            model,
-            tested,
-            self.label_map,
-            self.run.shard_items,
-            precision=self._precision,
-            files=files,
-        )
+        return Evaluate(self.artifact(name), predictor, tested, self.label_map, self.run.shard_items, files)
 
     def given(self, name: str, folder: Path) -> GivenModel:
         return GivenModel(GivenSegmenter(name, folder, self.hashes))

@@ -199,7 +199,7 @@ FLAGS = {
     "judge": {"--set", "--force", "--format", "--json", "--help"},
     "filter": {"--set", "--force", "--format", "--json", "--help"},
     "selftrain": {"--set", "--force", "--format", "--json", "--help"},
-    "evaluate": {"--set", "--force", "--save-predictions", "--format", "--json", "--help"},
+    "evaluate": {"--set", "--force", "--save-predictions", "--predictions", "--format", "--json", "--help"},
 }
 
 

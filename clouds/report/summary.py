@@ -47,7 +47,11 @@ def what_was_done(statuses: Sequence[tuple[str, StageStatus]]) -> str:
 
 
 def what_came_of_it(models: Sequence[ModelScores]) -> str:
-    """Mean mIoU before and after over the data sets both models were scored on, gain or loss called by its name."""
+    """Mean mIoU before and after over the data sets both models were scored on, gain or loss called by its name.
+
+    Predictions in files are no work of the run: they are passed over where there are models.
+    """
+    models = [model for model in models if model.own] or models
     if not models:
         return "No model has been scored yet."
     first, last = models[0], models[-1]

@@ -6,7 +6,7 @@ from typing import Any
 
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import read_json
-from clouds.report.protocols import protocol_lines
+from clouds.report.protocols import from_files, protocol_lines
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class ModelScores:
         """In [0, 1]; None where the data set has no ground truth or was not scored."""
         value = self.results.get(dataset, {}).get("mean_iou")
         return None if value is None else float(value)
+
+    @property
+    def own(self) -> bool:
+        """Whether a segmenter was scored, rather than predictions in files."""
+        return not any(from_files(result.get("protocol", {})) for result in self.results.values())
 
     def interval(self, dataset: str, *keys: str) -> str:
         """Between which percentages a score of 95% of resamples lies, such as ` [42.0, 44.3]`; "" if unknown.
