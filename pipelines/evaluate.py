@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from clouds.config import ConfigModel, Neutral
+from clouds.config import ConfigModel, Neutral, without_nulls
 from clouds.data.labels import LabelMap
 from clouds.data.predictions import Predictions
 from clouds.data.samples import Dataset
@@ -53,9 +53,9 @@ class EvaluateConfig(ScoredConfig, ProtocolConfig):
     """On which data sets, and by which protocol, a segmenter is scored; and which predictions beside it."""
 
     # each is an evaluation of its own
-    predictions: Neutral[dict[SetName, Predictions]] = Field(default={})
+    predictions: Neutral[Annotated[dict[SetName, Predictions], BeforeValidator(without_nulls)]] = Field(default={})
     """Predictions that lie on disk, such as another tool's, by the name each is to have in tables: a folder, or a
-    mapping with `folder`, `form` and `suffix`."""
+    mapping with `folder`, `form` and `suffix`; null takes one out."""
     batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
     """Images per forward pass; views or windows, where the protocol has several."""
 

@@ -189,11 +189,10 @@ class Parts:
         """An evaluation of each folder of predictions that the config names, beside these stages."""
         if not config.predictions:
             return []
-        tested, known = self._tested(config), {stage.name for stage in stages}
+        tested = self._tested(config)
         evaluations: list[Stage] = []
         for name, files in config.predictions.items():
-            if f"evaluate-{name}" in known:
-                raise UsageError(f"'evaluate.predictions.{name}': a model of this run has that name", "choose another")
+            _check_predictions(name, files.folder, stages)
             found = {one: find_predictions(name, files, one, data.ids, self.label_map) for one, data in tested.items()}
             predictor = FilePredictor(name, FilesConfig.of(config, files), found)
             evaluations.append(self._evaluate(f"evaluate-{name}", predictor, tested))
@@ -224,6 +223,20 @@ class Parts:
     @property
     def _precision(self) -> str:
         return self.run.runtime.mixed_precision
+
+
+def _check_predictions(name: str, folder: Path, stages: Sequence[Stage]) -> None:
+    """Raise `UsageError` for the name of a model, and for files that a stage of this run would take away as they are
+    read."""
+    where = f"'evaluate.predictions.{name}'"
+    for stage in stages:
+        if stage.name == f"evaluate-{name}":
+            raise UsageError(f"{where}: a model of this run has that name", "choose another")
+        if folder.is_relative_to(stage.artifact.folder):
+            raise UsageError(
+                f"{where}: {folder} belongs to the stage {stage.name} of this run, which may make it anew",
+                "score it in a run of its own (set `name` or `run_dir`), or copy it",
+            )
 
 
 def _protocol(config: ProtocolConfig) -> dict[str, Any]:

@@ -23,12 +23,12 @@ def small_segmenters(models: Path, folder: Path) -> dict[str, Path]:
     return {"one": folder / "one", "two": folder / "two"}
 
 
-def comparison(segmenters: dict[str, Path], run_dir: Path, **changes: Any) -> dict[str, Any]:
+def comparison(segmenters: dict[str, Path], run: Path, **changes: Any) -> dict[str, Any]:
     """The config as a tree; `changes` replace whole groups of it."""
     tree = {
         "pipeline": "compare",
         "name": "small",
-        "run_dir": str(run_dir),
+        "run_dir": str(run),
         "shard_items": 3,
         "runtime": {"device": "cpu"},
         "data": {

@@ -37,6 +37,16 @@ def test_scores_of_an_older_version_have_theirs():
     assert protocol_note(old) == "3 images, 1 failed, as stored, whole image, compared at label resolution"
 
 
+@pytest.mark.parametrize(
+    ("form", "held"),
+    [("labels", "the run's ids"), ("cityscapes", "Cityscapes' original ids"), ("acdc", "Cityscapes' train ids")],
+)
+def test_files_have_their_words(form, held):
+    protocol = {"predictions": "theirs", "form": form, "images": 3, "failed": 0, "compared_at": "label resolution"}
+    told = f"3 images, theirs read from files of {held}, compared at label resolution"
+    assert protocol_note(protocol) == told
+
+
 def test_each_distinct_protocol_is_told_once():
     first = {"fog": {"protocol": protocol()}, "night": {"protocol": protocol(2, 1)}}
     second = {"fog": {"protocol": protocol()}, "rain": {"protocol": protocol(flip=True)}}
