@@ -28,7 +28,10 @@ class Config(RunConfig):
     @model_validator(mode="after")
     def _there_is_something_to_score(self) -> "Config":
         if not self.models and not self.evaluate.predictions:
-            raise ValueError("nothing to score: name segmenters in `models`, or predictions in `evaluate.predictions`")
+            raise ValueError(
+                "nothing to score: name segmenters in `models`, or predictions in `evaluate.predictions` or by "
+                "--predictions; a run's folder knows those that it scored"
+            )
         return self
 
     @model_validator(mode="after")
