@@ -29,6 +29,7 @@ setup(
         "clouds.ops",
         "clouds.pretraining",
         "clouds.report",
+        "clouds.scoring",
         "clouds.training",
         "configs",
         "pipelines",

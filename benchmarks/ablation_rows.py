@@ -33,8 +33,9 @@ from clouds.report.tables import ModelScores, mean
 from clouds.training.settings import MixConfig
 from pipelines import full
 from pipelines.corpus import DOMAIN, Corpus, CorpusConfig
-from pipelines.evaluate import Evaluate, MadeModel
+from pipelines.evaluate import Evaluate
 from pipelines.parts import Parts
+from pipelines.predictors import MadeModel
 from pipelines.refine import RefineConfig
 from pipelines.selftrain import Selftrain, SelftrainConfig
 from pipelines.train import Train

@@ -23,6 +23,7 @@ from clouds.assembly import assemble
 from clouds.data.labels import LabelMap
 from clouds.engine.stage import Stage
 from clouds.errors import CloudsError, UsageError
+from clouds.ops.spread import spread
 from clouds.report.comparison import HasDatasets, compare_predictions
 from clouds.report.gallery import Exhibit, exhibits
 from clouds.report.html import HasClasses
@@ -39,7 +40,7 @@ from clouds.report.pictures import (
     shrink_image,
 )
 from clouds.report.repainted import repainted_images
-from clouds.report.samples import spread, trace_items
+from clouds.report.samples import trace_items
 
 MAX_BYTES = 60_000
 """The size that a picture's file stays below, by having fewer colours."""

@@ -2,6 +2,7 @@
 
 import sys
 from enum import Enum
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,12 +155,20 @@ def evaluate(
     set_: Overrides = [],  # noqa: B006
     force: Force = [],  # noqa: B006
     save_predictions: SavePredictions = None,
+    predictions: Annotated[
+        list[str],
+        typer.Option("--predictions", metavar="NAME=FOLDER", help="Score label files, too; no model is made for it."),
+    ] = [],  # noqa: B006
     format_: Format = TableFormat.TERMINAL,
     json: Json = False,
 ) -> None:
     """Score the segmenters on labelled data sets. Brings the stage up to date, with what it needs."""
-    assembly = _assemble(config, _saving(set_, save_predictions))
-    _execute(assembly, assembly.needed_for("evaluate"), force, form=_form(format_, json))
+    assembly = _assemble(config, _reading(_saving(set_, save_predictions), predictions))
+    stages = assembly.needed_for("evaluate")
+    if predictions:
+        # a segmenter that a run has still to train is not what was asked for
+        stages = [stage for stage in assembly.find("evaluate") if not stage.needs]
+    _execute(assembly, stages, force, form=_form(format_, json))
 
 
 @app.command()
@@ -445,6 +454,19 @@ def _form(chosen: TableFormat, json: bool) -> str:
     if json and chosen == TableFormat.MARKDOWN:
         raise UsageError("--json and --format md contradict each other", "leave out one of them")
     return (TableFormat.JSON if json else chosen).value
+
+
+def _reading(overrides: list[str], predictions: list[str]) -> list[str]:
+    """The overrides with the folders of predictions that are to be scored."""
+    folders: dict[str, dict[str, str]] = {}
+    for text in predictions:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise UsageError(f"--predictions {text!r} is not of the form NAME=FOLDER")
+        if name in folders:
+            raise UsageError(f"--predictions {text!r}: {name!r} is {folders[name]['folder']} already", "rename one")
+        folders[name] = {"folder": folder}
+    return [*overrides, f"evaluate.predictions={dumps(folders, ensure_ascii=False)}"] if folders else overrides
 
 
 def _saving(overrides: list[str], form: SavedAs | None) -> list[str]:

@@ -1,18 +1,19 @@
-"""The stage `evaluate`: how well a segmenter does on labelled data sets. It changes no model."""
+"""The stage `evaluate`: how well a segmenter, or whoever predicted, does on labelled data sets. It changes no model."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from clouds.config import Neutral
+from clouds.config import ConfigModel, Neutral, without_nulls
 from clouds.data.labels import LabelMap
+from clouds.data.predictions import Predictions
 from clouds.data.samples import Dataset
 from clouds.data.submission import RUN_IDS, Form, PredictionFiles
+from clouds.data.table import SetName
 from clouds.engine.archive import write_zip
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic, write_json
@@ -20,11 +21,11 @@ from clouds.engine.shard import Item, Shard, digest, named_shards
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import InputError
-from clouds.models.given import GivenSegmenter
 from clouds.models.protocol import ProtocolConfig
 from clouds.report.comparison import PREDICTION
-from clouds.report.scoring import ScoringConfig, count, score
 from clouds.report.tables import class_table
+from clouds.scoring.counts import Ids_HW, ScoringConfig, count
+from clouds.scoring.scores import score
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
@@ -33,8 +34,8 @@ SAVED = "saved_file_name"
 """The key under which a row names the file of a prediction that was asked for."""
 
 
-class EvaluateConfig(ProtocolConfig):
-    """On which data sets, and by which protocol, a segmenter is scored."""
+class ScoredConfig(ConfigModel):
+    """What is scored, whoever predicted it."""
 
     # the list of shards says which; a data set more leaves the scores of the others as they are
     data: Neutral[tuple[str, ...]]
@@ -46,72 +47,53 @@ class EvaluateConfig(ProtocolConfig):
     for each data set."""
     scoring: ScoringConfig = ScoringConfig()
     """What is counted."""
+
+
+class EvaluateConfig(ScoredConfig, ProtocolConfig):
+    """On which data sets, and by which protocol, a segmenter is scored; and which predictions beside it."""
+
+    # each is an evaluation of its own
+    predictions: Neutral[Annotated[dict[SetName, Predictions], BeforeValidator(without_nulls)]] = Field(default={})
+    """Predictions that lie on disk, such as another tool's, by the name each is to have in tables: a folder, or a
+    mapping with `folder`, `form` and `suffix`; null takes one out."""
     batch_size: Neutral[Annotated[int, Field(ge=1)]] = 8
     """Images per forward pass; views or windows, where the protocol has several."""
 
 
-class ScoredModel(Protocol):
-    """A segmenter to be scored, made by a stage of this run or given."""
+Predict = Callable[[Dataset, Sequence[int]], Iterator[tuple[int, Ids_HW]]]
+"""The predictions of these items of a data set, in any order: position in the sequence, ids of the run."""
+
+
+class Predictor(Protocol):
+    """Whose predictions are scored: those of a segmenter, or those in files."""
 
     @property
     def name(self) -> str: ...
     @property
-    def folder(self) -> Path: ...
+    def config(self) -> ScoredConfig: ...
     @property
     def needs(self) -> Sequence[Stage]: ...
+    @property
+    def batch_size(self) -> int:
+        """Items that are predicted and recorded together."""
 
-    def identity(self) -> Mapping[str, str]:
-        """What tells it from others, beyond the stages it needs."""
+    def identity(self) -> Mapping[str, Any]:
+        """What tells it from others, beyond its config and the stages it needs."""
 
     def stamp(self) -> str:
-        """What changes when its weights do."""
+        """What changes when all of its predictions may."""
 
+    def item_stamp(self, dataset: str, index: int) -> str:
+        """What changes when its prediction of one item does; empty where that is as `stamp` says."""
 
-@dataclass(frozen=True)
-class MadeModel:
-    """The segmenter a stage of this run makes."""
+    def prepare(self, runtime: "Runtime") -> Predict:
+        """Load what predicting needs, on this process's device."""
 
-    stage: Stage
+    def check(self, dataset: str, index: int, prediction_HW: Ids_HW, labels_HW: Ids_HW) -> None:
+        """Raise `CloudsError` for a prediction that cannot be compared with these labels."""
 
-    @property
-    def name(self) -> str:
-        return self.stage.name
-
-    @property
-    def folder(self) -> Path:
-        return self.stage.artifact.shard_folder("model")
-
-    @property
-    def needs(self) -> Sequence[Stage]:
-        return (self.stage,)
-
-    def identity(self) -> Mapping[str, str]:
-        return {}
-
-    def stamp(self) -> str:
-        return self.stage.artifact.stamp()
-
-
-@dataclass(frozen=True)
-class GivenModel:
-    """A segmenter that is there already."""
-
-    given: GivenSegmenter
-    needs: Sequence[Stage] = ()
-
-    @property
-    def name(self) -> str:
-        return self.given.name
-
-    @property
-    def folder(self) -> Path:
-        return self.given.folder
-
-    def identity(self) -> Mapping[str, str]:
-        return self.given.identity()
-
-    def stamp(self) -> str:
-        return digest(self.identity().values())
+    def protocol(self, dataset: str) -> Mapping[str, Any]:
+        """How its predictions of a data set came about, which is told with every score."""
 
 
 # no repr: it would tell all stages before it, once for every way to them
@@ -120,12 +102,10 @@ class Evaluate:
     """The confusion counts of every image of every data set, and the scores they add up to."""
 
     artifact: Artifact
-    config: EvaluateConfig
-    model: ScoredModel
+    predictor: Predictor
     datasets: Mapping[str, Dataset]
     label_map: LabelMap
     shard_items: int
-    precision: str
     files: PredictionFiles | None = None
     """How every prediction is saved; None: none is but for the report."""
 
@@ -139,46 +119,43 @@ class Evaluate:
         return self.artifact.name
 
     @property
+    def config(self) -> ScoredConfig:
+        return self.predictor.config
+
+    @property
     def needs(self) -> Sequence[Stage]:
-        return self.model.needs
+        return self.predictor.needs
 
     def identity(self) -> Mapping[str, Any]:
         return {
             "classes": self.label_map.describe(),
-            "model": self.model.identity(),
-            "precision": self.precision,
+            **self.predictor.identity(),
             "shard_items": self.shard_items,
         }
 
     def fetch(self) -> None:
-        """Nothing: its weights are made by another stage."""
+        """Nothing: weights are made by another stage, and files are there."""
 
     def shards(self) -> Iterable[Shard]:
         for name, dataset in self.datasets.items():
-            stamps = [f"{item} {dataset.stamp(index)}" for index, item in enumerate(dataset.ids)]
+            stamps = [f"{item} {self._stamp(dataset, index)}" for index, item in enumerate(dataset.ids)]
             yield from named_shards(name, stamps, self.shard_items, self._made_from(dataset))
 
     def prepare(self, runtime: "Runtime") -> Worker:
-        from clouds.models.inference import predict_scores
-        from clouds.models.segmenter_files import load_segmenter
-
-        segmenter, _ = load_segmenter(self.model.folder, runtime.device, expect_classes=self.label_map.names)
+        predict = self.predictor.prepare(runtime)
 
         def work_on(shard: Shard, work: ShardWork) -> None:
             name, _, number = shard.id.rpartition("-")
             dataset = self.datasets[name]
 
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
-                images = [dataset.image(item.payload) for item in batch]
                 rows: dict[int, Row | Exception] = {}
-                autocast = runtime.accelerator.autocast
-                for position, scores_KHW in predict_scores(segmenter, images, autocast, self.config):
-                    prediction_HW = scores_KHW.argmax(0).cpu().numpy()
+                for position, prediction_HW in predict(dataset, [item.payload for item in batch]):
                     rows[position] = self._row(batch[position], dataset, prediction_HW, work.folder)
                 return [rows[position] for position in range(len(batch))]
 
             start = int(number) * self.shard_items
-            work.map(self._items(dataset, range(start, start + shard.size)), process, self.config.batch_size)
+            work.map(self._items(dataset, range(start, start + shard.size)), process, self.predictor.batch_size)
 
         return work_on
 
@@ -187,7 +164,7 @@ class Evaluate:
         results = {name: score(self.artifact, self._shards(name), self.label_map, scoring) for name in self.datasets}
         for name, result in results.items():
             result["protocol"] = self._protocol(name)
-        write_json(self.artifact.folder / "scores.json", {"model": self.model.name, "results": results})
+        write_json(self.artifact.folder / "scores.json", {"model": self.predictor.name, "results": results})
         write_atomic(self.artifact.folder / "scores.md", class_table(results, self.label_map.names))
         if self.files is not None and self.files.uploaded:
             for name in self.datasets:
@@ -195,17 +172,23 @@ class Evaluate:
 
     def _items(self, dataset: Dataset, indices: range) -> list[Item]:
         made_from = self._made_from(dataset)
-        return [Item(dataset.ids[index], f"{made_from} {dataset.stamp(index)}", index) for index in indices]
+        return [Item(dataset.ids[index], f"{made_from} {self._stamp(dataset, index)}", index) for index in indices]
 
     def _made_from(self, dataset: Dataset) -> str:
-        """What stamps every score of a data set: the model, and how the data set is read."""
-        return digest([self.model.stamp(), json.dumps(dataset.identity(), sort_keys=True)])
+        """What stamps every score of a data set: who predicted, and how the data set is read."""
+        return digest([self.predictor.stamp(), json.dumps(dataset.identity(), sort_keys=True)])
 
-    def _row(self, item: Item, dataset: Dataset, prediction_HW: np.ndarray, folder: Path) -> Row | Exception:
+    def _stamp(self, dataset: Dataset, index: int) -> str:
+        """What stamps the score of an item besides: its own files, and that of its prediction where there is one."""
+        return dataset.stamp(index) + self.predictor.item_stamp(dataset.name, index)
+
+    def _row(self, item: Item, dataset: Dataset, prediction_HW: Ids_HW, folder: Path) -> Row | Exception:
         row: Row = {"id": item.id, "dataset": dataset.name}
         try:
             if dataset.labelled:
-                row |= count(prediction_HW, dataset.labels(item.payload), self.label_map, self.config.scoring)
+                labels_HW = dataset.labels(item.payload)
+                self.predictor.check(dataset.name, item.payload, prediction_HW, labels_HW)
+                row |= count(prediction_HW, labels_HW, self.label_map, self.config.scoring)
         except InputError as error:
             return InputError(f"data set {dataset.name!r}, {item.id}: {error.message}", error.mend)
         if self.files is not None:
@@ -228,5 +211,5 @@ class Evaluate:
         return {
             "images": sum(summary.done for summary in summaries),
             "failed": sum(summary.failed for summary in summaries),
-            **self.config.describe(),
+            **self.predictor.protocol(name),
         }

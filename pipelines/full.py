@@ -167,7 +167,10 @@ def build(config: Config) -> list[Stage]:
     if config.adapt is not None:
         model = parts.selftrain("adapt", config.adapt, model, repainted=repainted, kind="adapt")
         stages += parts.scored([model], config.evaluate)
-    return [*stages, *_rounds(config, parts, model, repainted)]
+    stages += _rounds(config, parts, model, repainted)
+    first, others = stages[:2], stages[2:]
+    # after the first model, not at the end: what the report compares with the first one is the run's own last
+    return [*first, *parts.evaluate_files(config.evaluate, stages), *others]
 
 
 def _rounds(config: Config, parts: Parts, model: Stage, repainted: Stage | None) -> list[Stage]:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from clouds.data.labels import LabelMap
+from clouds.data.predictions import find_predictions
 from clouds.data.samples import Dataset
 from clouds.data.submission import PredictionFiles
 from clouds.data.table import DataTable
 from clouds.engine.artifact import Artifact
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
+from clouds.errors import UsageError
 from clouds.models.generation import GenerateConfig
 from clouds.models.given import GivenSegmenter
 from clouds.models.judge_config import AgreementConfig, ClipConfig, LossConfig
@@ -19,12 +21,13 @@ from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_config import BackboneConfig
 from clouds.models.weights import HashCache, user_hash_cache
 from clouds.training.sharpening import Sharpening
-from pipelines.evaluate import Evaluate, EvaluateConfig, GivenModel, MadeModel, ScoredModel
+from pipelines.evaluate import Evaluate, EvaluateConfig, Predictor
 from pipelines.filter import Filter, FilterConfig, Judges
 from pipelines.generate import Generate
 from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
 from pipelines.judge_source import JudgeSource
 from pipelines.label import Detectron2Teacher, Label, LabelConfig
+from pipelines.predictors import FilePredictor, FilesConfig, GivenModel, MadeModel, ScoredModel, SegmenterPredictor
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
 from pipelines.selftrain import AdaptConfig, Selftrain, SelftrainConfig
@@ -194,22 +197,32 @@ class Parts:
         )
 
     def evaluate(self, name: str, config: EvaluateConfig, model: ScoredModel) -> Evaluate:
-        tested = self.data.open_all(config.data, unlabelled=config.save_predictions is not False)
-        files = None
-        if config.save_predictions:
-            files = PredictionFiles.of(config.save_predictions, self.label_map)
+        predictor = SegmenterPredictor(model, config, self.label_map, self._precision)
+        return self._evaluate(name, predictor, self._tested(config))
+
+    def evaluate_files(self, config: EvaluateConfig, stages: Sequence[Stage]) -> list[Stage]:
+        """An evaluation of each folder of predictions that the config names, beside these stages."""
+        if not config.predictions:
+            return []
+        tested = self._tested(config)
+        evaluations: list[Stage] = []
+        for name, files in config.predictions.items():
+            _check_predictions(name, files.folder, stages)
+            found = {one: find_predictions(name, files, one, data.ids, self.label_map) for one, data in tested.items()}
+            predictor = FilePredictor(name, FilesConfig.of(config, files), found)
+            evaluations.append(self._evaluate(f"evaluate-{name}", predictor, tested))
+        return evaluations
+
+    def _tested(self, config: EvaluateConfig) -> dict[str, Dataset]:
+        return self.data.open_all(config.data, unlabelled=config.save_predictions is not False)
+
+    def _evaluate(self, name: str, predictor: Predictor, tested: Mapping[str, Dataset]) -> Evaluate:
+        files, form = None, predictor.config.save_predictions
+        if form:
+            files = PredictionFiles.of(form, self.label_map)
             for set_name, dataset in tested.items():
                 files.check(set_name, dataset.ids)
-        return Evaluate(
-            self.artifact(name),
-            config,
-            model,
-            tested,
-            self.label_map,
-            self.run.shard_items,
-            precision=self._precision,
-            files=files,
-        )
+        return Evaluate(self.artifact(name), predictor, tested, self.label_map, self.run.shard_items, files)
 
     def given(self, name: str, folder: Path) -> GivenModel:
         return GivenModel(GivenSegmenter(name, folder, self.hashes))
@@ -225,6 +238,20 @@ class Parts:
     @property
     def _precision(self) -> str:
         return self.run.runtime.mixed_precision
+
+
+def _check_predictions(name: str, folder: Path, stages: Sequence[Stage]) -> None:
+    """Raise `UsageError` for the name of a model, and for files that a stage of this run would take away as they are
+    read."""
+    where = f"'evaluate.predictions.{name}'"
+    for stage in stages:
+        if stage.name == f"evaluate-{name}":
+            raise UsageError(f"{where}: a model of this run has that name", "choose another")
+        if folder.is_relative_to(stage.artifact.folder):
+            raise UsageError(
+                f"{where}: {folder} belongs to the stage {stage.name} of this run, which may make it anew",
+                "score it in a run of its own (set `name` or `run_dir`), or copy it",
+            )
 
 
 def _protocol(config: ProtocolConfig) -> dict[str, Any]:

@@ -39,4 +39,5 @@ class Config(RunConfig):
 def build(config: Config) -> list[Stage]:
     """The stages in the order they run."""
     parts = Parts.of(config, config.data)
-    return parts.scored([parts.train("train", config.train)], config.evaluate)
+    stages = parts.scored([parts.train("train", config.train)], config.evaluate)
+    return [*stages, *parts.evaluate_files(config.evaluate, stages)]

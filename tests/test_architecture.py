@@ -20,11 +20,12 @@ ALLOWED = {
     "models": {"base", "ops", "data"},
     "training": {"base", "ops", "data", "models", "engine"},
     "pretraining": {"base", "ops", "data", "models", "engine", "training"},
-    "report": {"base", "ops", "data", "engine"},
+    "scoring": {"base", "ops", "data", "engine"},
+    "report": {"base", "ops", "data", "engine", "scoring"},
     "export": {"base", "ops", "data", "engine", "models", "api", "report"},
     "api": {"base", "data", "models", "engine"},
     "cli": {"base", "api", "data", "engine", "models", "report", "export", "cli"},
-    "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "report"},
+    "pipelines": {"base", "ops", "data", "engine", "models", "training", "pretraining", "scoring", "report"},
 }
 CLI = {"cli", "commands", "assembly", "__main__"}
 MODEL_PACKAGES = {"diffusers", "transformers", "open_clip", "timm", "segment_anything", "detectron2", "peft"}
@@ -198,7 +199,7 @@ FLAGS = {
     "judge": {"--set", "--force", "--format", "--json", "--help"},
     "filter": {"--set", "--force", "--format", "--json", "--help"},
     "selftrain": {"--set", "--force", "--format", "--json", "--help"},
-    "evaluate": {"--set", "--force", "--save-predictions", "--format", "--json", "--help"},
+    "evaluate": {"--set", "--force", "--save-predictions", "--predictions", "--format", "--json", "--help"},
 }
 
 

@@ -130,6 +130,15 @@ def test_status_of_a_run_that_has_not_begun(clouds, config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_report_of_a_run_that_never_began_makes_nothing(clouds, tmp_path):
+    config = write_config(tmp_path / "small.yaml", small_config(small_models(tmp_path / "models"), tmp_path / "run"))
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = clouds("report", config)
+    assert (status, out) == (2, "")
+    assert f"run {tmp_path / 'run'} has not begun" in err and "mend: " in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_report_of_a_run_that_has_not_finished(clouds, tmp_path):
     models, run_dir = small_models(tmp_path / "models"), tmp_path / "run"
     config = write_config(tmp_path / "small.yaml", small_config(models, run_dir))

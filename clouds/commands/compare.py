@@ -6,8 +6,9 @@ import typer
 
 from clouds.assembly import Assembly
 from clouds.commands.printing import terminal_width
-from clouds.engine.planning import current_stages
+from clouds.engine.planning import outdated_reasons
 from clouds.errors import UsageError
+from clouds.report.left_out import LeftOut, left_out
 from clouds.report.runs import runs_text
 from clouds.report.tables import ModelScores, scores_of
 
@@ -15,12 +16,15 @@ from clouds.report.tables import ModelScores, scores_of
 def print_comparison(assemblies: Sequence[Assembly], form: str) -> None:
     """Print the mean and the spread over runs of what is scored in them."""
     scores: dict[str, list[ModelScores]] = {}
+    stale: dict[str, list[LeftOut]] = {}
     for assembly in assemblies:
-        folder, current = assembly.config.folder, current_stages(assembly.stages)
-        found = scores_of([stage.artifact for stage in assembly.stages if stage.name in current])
+        folder, reasons = assembly.config.folder, outdated_reasons(assembly.stages)
+        found = scores_of([stage.artifact for stage in assembly.stages if not reasons[stage.name]])
+        stale[str(folder)] = left_out(folder, assembly.stages, reasons)
         if not found:
-            raise UsageError(f"run {folder}: no model has been scored yet", "bring it up to date with `clouds run`")
+            why = [one.line for one in stale[str(folder)]] or ["no model has been scored yet"]
+            raise UsageError(f"run {folder}: {'; '.join(why)}", "bring it up to date with `clouds run`")
         if str(folder) in scores:
             raise UsageError(f"run {folder} is given twice", "leave it out once: it would count for two")
         scores[str(folder)] = found
-    typer.echo(runs_text(scores, form, terminal_width()), nl=False)
+    typer.echo(runs_text(scores, form, terminal_width(), stale), nl=False)

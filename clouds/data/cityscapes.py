@@ -48,6 +48,12 @@ def original_id(name: str) -> int:
     return CLASS_LISTS["cityscapes34"].index(name)
 
 
+def void_ids() -> list[int]:
+    """The original ids of labels that are not evaluated."""
+    evaluated = {name for names in CATEGORIES.values() for name in names}
+    return [id_ for id_, name in enumerate(CLASS_LISTS["cityscapes34"]) if name not in evaluated]
+
+
 def train_id(name: str) -> int:
     """The id in `*_labelTrainIds.png` of an evaluated class."""
     return [row[0] for row in LABEL_MAPS["cityscapes19"]].index(name)

@@ -1,4 +1,4 @@
-"""Predictions as files: the run's own ids, or what the Cityscapes and ACDC servers take. It knows no model.
+"""Predictions as files: the run's own ids, or what the Cityscapes and ACDC servers take, and back. It knows no model.
 
 Cityscapes: original label ids, in files whose names begin with CITY_SEQUENCE_FRAME, as `getPrediction` of
 cityscapesScripts finds them. ACDC: train ids, in files named as the images, as DAFormer and HRDA write what they submit
@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clouds.data.cityscapes import UNLABELED, evaluated_names, original_id, train_id
+from clouds.data.cityscapes import UNLABELED, evaluated_names, original_id, train_id, void_ids
 from clouds.data.images import write_labels
-from clouds.data.labels import IGNORE, LabelMap
+from clouds.data.labels import IGNORE, LabelLookup, LabelMap
 from clouds.errors import UsageError
 
 Form = Literal["labels", "cityscapes", "acdc"]
+FORMS: tuple[Form, ...] = ("labels", "cityscapes", "acdc")
 
 _NAMES = {
     "labels": re.compile(r"(?P<stem>.+)"),
@@ -61,10 +62,16 @@ class PredictionFiles:
 
     def name(self, item: str) -> str:
         """The file's name for an item of a data set. Raises `ValueError` for an id that does not tell it."""
-        found = _NAMES[self.form].fullmatch(item)
-        if found is None:
+        stem = self.stem(self.form, item)
+        if stem is None:
             raise ValueError(f"the id {item!r} holds no name such as {_EXAMPLES[self.form]}")
-        return found["stem"] + _ENDINGS[self.form]
+        return stem + _ENDINGS[self.form]
+
+    @staticmethod
+    def stem(form: Form, name: str) -> str | None:
+        """What the name of an item, or of a file without its suffix, tells a server of whose it is; None: nothing."""
+        found = _NAMES[form].fullmatch(name)
+        return None if found is None else found["stem"]
 
     def check(self, dataset: str, items: Sequence[str]) -> None:
         """Raises `UsageError` where a server would not know whose prediction a file is."""
@@ -81,6 +88,14 @@ class PredictionFiles:
                     f"predictions of data set {dataset!r} in the form {self.form!r}: {why}",
                     "name the images as the benchmark does, or take the set out of `evaluate.data`",
                 )
+
+    def lookup(self, label_map: LabelMap) -> LabelLookup:
+        """From the ids in the files back to the run's; what stands for no class that is scored is ignored."""
+        if self.form == "labels":
+            return label_map.own_lookup()
+        names = {int(self.table[one.id]): one.name for one in label_map.classes}
+        nothing = {IGNORE, *void_ids()} if self.form == "cityscapes" else {IGNORE}
+        return label_map.match(names, ignore_ids=nothing, where=f"predictions in the form {self.form!r}")
 
     def write(self, folder: Path, item: str, prediction_HW: NDArray[np.integer[Any]]) -> str:
         """Write one prediction; the file's path from `folder`."""

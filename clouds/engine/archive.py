@@ -1,11 +1,10 @@
 """Files in one ZIP that is complete under its name. It does not know what they hold."""
 
-import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from clouds.engine.atomic import sync_folder
+from clouds.engine.atomic import replacing
 
 # the earliest time a ZIP can tell: the same files give the same bytes
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -16,16 +15,6 @@ def write_zip(path: Path, files: Iterable[tuple[str, Path]]) -> None:
 
     As `write_atomic`, a reader sees the old archive or the new one.
     """
-    scratch = path.with_name(f".{path.name}.tmp")
-    try:
-        with scratch.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, source in files:
-                    archive.writestr(zipfile.ZipInfo(name, _TIME), source.read_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, source in files:
+            archive.writestr(zipfile.ZipInfo(name, _TIME), source.read_bytes())

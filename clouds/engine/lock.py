@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from clouds.engine.process import place, process_start
 from clouds.errors import CloudsError
 
 HOLDER = "holder.json"
@@ -128,7 +129,7 @@ def _sweep(run_dir: Path, mine: Path) -> None:
         pid = left.name.removeprefix(prefix)
         if left.name.endswith(_REMOVING):
             _remove_dead(left, mine)
-        elif pid.isdigit() and _process_start(int(pid)) is None:
+        elif pid.isdigit() and process_start(int(pid)) is None:
             left.unlink(missing_ok=True)
 
 
@@ -158,11 +159,9 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 def _self() -> dict[str, Any]:
     return {
-        "host": socket.gethostname(),
-        "boot": _boot_id(),
-        "namespace": _process_namespace(),
+        **place(),
         "pid": os.getpid(),
-        "started": _process_start(os.getpid()),
+        "started": process_start(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         "mark": secrets.token_hex(8),
     }
@@ -171,46 +170,12 @@ def _self() -> dict[str, Any]:
 def _alive(text: bytes, path: Path) -> bool:
     """Whether the process that wrote a file lives: told exactly on this machine, by the heartbeat on another."""
     content = _parse(text)
-    here = {"host": socket.gethostname(), "boot": _boot_id(), "namespace": _process_namespace()}
-    if all(content.get(key) == value for key, value in here.items()):
-        return _process_start(int(content["pid"])) == content.get("started") is not None
+    if all(content.get(key) == value for key, value in place().items()):
+        return process_start(int(content["pid"])) == content.get("started") is not None
     try:
         return time.time() - path.stat().st_mtime < DEAD_AFTER_SECONDS
     except FileNotFoundError:
         return False
-
-
-def _process_namespace() -> str:
-    """Where a process number means something: two containers on one host may use one number for two processes."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
-def _process_start(pid: int) -> str | None:
-    """A text that tells two processes with one number apart, or None where the process is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass
-    return "alive"
 
 
 def _heartbeat(path: Path, stop: threading.Event) -> None:

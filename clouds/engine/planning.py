@@ -110,15 +110,21 @@ def plan_stage(
     )
 
 
-def current_stages(stages: Sequence[Stage]) -> frozenset[str]:
-    """The names of the stages whose output is what the config asks for.
+def outdated_reasons(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """Of each stage, by its name, why its output is not what the config asks for; nothing where it is.
 
     Where that cannot be told, since weights have gone from this machine, what is complete counts as current.
     """
     try:
-        return frozenset(plan.name for plan in plan_stages(stages) if plan.up_to_date)
+        return {plan.name: plan.reasons for plan in plan_stages(stages)}
     except CloudsError:
-        return frozenset(stage.name for stage in stages if (stage.artifact.description() or {}).get("complete"))
+        complete = {stage.name: (stage.artifact.description() or {}).get("complete") for stage in stages}
+        return {name: () if whole else ("not complete",) for name, whole in complete.items()}
+
+
+def current_stages(stages: Sequence[Stage]) -> frozenset[str]:
+    """The names of the stages whose output is what the config asks for, as far as `outdated_reasons` can tell."""
+    return frozenset(name for name, reasons in outdated_reasons(stages).items() if not reasons)
 
 
 def _as_it_was(content: Document, former: object, config: BaseModel) -> Document:

@@ -13,7 +13,7 @@ from typing import Any
 
 from clouds import __version__
 from clouds.engine.artifact import DESCRIPTION as STAGE
-from clouds.engine.atomic import read_json, write_json
+from clouds.engine.atomic import is_scratch, read_json, write_json
 from clouds.engine.ledger import DONE, Ledger, Record
 from clouds.engine.lock import hold, holder
 from clouds.errors import CloudsError, UsageError
@@ -21,8 +21,6 @@ from clouds.export.files import WORK
 
 DESCRIPTION = "export.json"
 _PARTS = "parts.jsonl"
-# all that a process leaves which was killed before it could say what the folder is
-_BEFORE = {WORK, f".{DESCRIPTION}.tmp"}
 _OWN = {DESCRIPTION, WORK}
 _OTHER = "name another folder with --out"
 
@@ -59,7 +57,7 @@ class ExportFolder:
         if stage is not None:
             raise UsageError(f"--out {self.out}: lies in the artifact {stage}, which is not to change", _OTHER)
         content = self._description()
-        if not content and self.out.exists() and any(path.name not in _BEFORE for path in self.out.iterdir()):
+        if not content and self.out.exists() and not all(map(_is_from_before, self.out.iterdir())):
             raise UsageError(f"--out {self.out}: is not empty, and not an export of this tool", _OTHER)
         former = content.get("request")
         if former is not None and former != self._request and not force:
@@ -150,6 +148,11 @@ class ExportFolder:
         for name in ("notes", "scratch", _PARTS):
             _remove(self.work / name)
         (self.out / DESCRIPTION).unlink()
+
+
+def _is_from_before(path: Path) -> bool:
+    """Whether a process leaves it that was killed before it could say what the folder is."""
+    return path.name == WORK or is_scratch(path.name, DESCRIPTION)
 
 
 def _remove(path: Path) -> None:

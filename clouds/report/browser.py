@@ -22,9 +22,10 @@ from clouds.engine.atomic import read_json, write_atomic
 from clouds.engine.progress import Progress
 from clouds.engine.shard import digest
 from clouds.engine.stage import Stage
+from clouds.ops.class_pixels import Pixels_K1
 from clouds.report.items import Chain, image_shards, shard_items
 from clouds.report.pictures import MAX_WIDTH
-from clouds.report.thumbnails import Pixels_K1, Thumbnail, thumbnail
+from clouds.report.thumbnails import Thumbnail, thumbnail
 
 FILE_ITEMS = 48
 """At most so many items share a file of pictures."""

@@ -29,6 +29,7 @@ from clouds.report.drops import drops
 from clouds.report.extremes import ends
 from clouds.report.filtered import filter_drops, filter_facts, filter_summaries
 from clouds.report.gallery import exhibits
+from clouds.report.left_out import LeftOut
 from clouds.report.machines import machines
 from clouds.report.numbers import Numbers, as_json, as_markdown
 from clouds.report.palette import safe_map
@@ -38,9 +39,10 @@ from clouds.report.results import css_color, dataset_bars, dataset_scores, model
 from clouds.report.rounds import round_changes
 from clouds.report.samples import trace_items
 from clouds.report.scored_images import image_scores, rows_of
-from clouds.report.shares import GENERATED, Share, bar_groups, class_shares
+from clouds.report.shares import bar_groups, class_shares
 from clouds.report.tables import percent, scores_of, signed
 from clouds.report.thumbnails import CHANGES
+from clouds.scoring.shares import GENERATED, Share
 
 SHOWN_ITEMS = 6
 """Generated images that are shown where the page may run no script."""
@@ -64,11 +66,13 @@ class HasClasses(Protocol):
     def data(self) -> _Classes: ...
 
 
-def write_html(config: RunConfig, stages: Sequence[Stage], current: Collection[str]) -> Path:
+def write_html(
+    config: RunConfig, stages: Sequence[Stage], current: Collection[str], stale: Sequence[LeftOut] = ()
+) -> Path:
     """Write RUN/report/index.html and what lies beside it from what the run's folder holds, finished or not; its path.
 
-    `current` names the stages whose output is what the config asks for: no score of another is shown. Memory does not
-    depend on the number of images.
+    `current` names the stages whose output is what the config asks for: no score of another is shown, and `stale` says
+    which lie there. Memory does not depend on the number of images.
     """
     folder = config.folder / "report"
     own_map = config.data.label_map() if isinstance(config, HasClasses) else None
@@ -77,7 +81,7 @@ def write_html(config: RunConfig, stages: Sequence[Stage], current: Collection[s
     statuses = [stage_status(stage.artifact, stage.name, current=stage.name in current) for stage in stages]
     fresh = [stage for stage, status in zip(stages, statuses, strict=True) if not status.stale]
     browser = bring_up_to_date(folder / "gallery", fresh, label_map)
-    numbers = _numbers(config, stages, statuses, current, browser, label_map)
+    numbers = _numbers(config, stages, statuses, current, browser, label_map, stale)
     write_atomic(folder / "report.json", as_json(numbers))
     write_atomic(folder / "report.md", as_markdown(numbers))
     path = folder / "index.html"
@@ -122,6 +126,7 @@ def _numbers(
     current: Collection[str],
     browser: Browser,
     label_map: LabelMap | None,
+    stale: Sequence[LeftOut],
 ) -> Numbers:
     fresh = [stage for stage, status in zip(stages, statuses, strict=True) if not status.stale]
     made = [stage for stage in stages if stage.name in current]
@@ -141,6 +146,7 @@ def _numbers(
         filters=filters,
         rounds=round_changes(made, label_map),
         models=models,
+        left_out=stale,
         notes=summary.model_notes(stages),
         label_map=label_map,
         images=image_scores(made),

@@ -12,12 +12,13 @@ from clouds.report.curves import Curve
 from clouds.report.drops import Drop
 from clouds.report.extremes import End
 from clouds.report.filtered import Summary, counts_text
+from clouds.report.left_out import LeftOut
 from clouds.report.machines import HEADER, machines
 from clouds.report.printed import MARKDOWN, models_json, scores_text
 from clouds.report.rounds import RoundChange
 from clouds.report.scored_images import ImageScore, rows_of
-from clouds.report.shares import Share
 from clouds.report.tables import ModelScores, class_table, markdown, percent
+from clouds.scoring.shares import Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Numbers:
     filters: Mapping[str, Summary]
     rounds: Sequence[RoundChange]
     models: Sequence[ModelScores]
+    left_out: Sequence[LeftOut]
     notes: Mapping[str, str]
     label_map: LabelMap | None
     images: Mapping[str, Mapping[str, Sequence[ImageScore]]]
@@ -55,6 +57,7 @@ def as_json(numbers: Numbers) -> str:
         "outcome": numbers.outcome,
         "missing": list(numbers.missing),
         "models": models_json(numbers.models, numbers.notes),
+        "left_out": [asdict(one) for one in numbers.left_out],
         "scored_images": {
             dataset: {end: [asdict(one) for one in found] for end, found in ends.items()}
             for dataset, ends in numbers.images.items()
@@ -85,7 +88,9 @@ def as_json(numbers: Numbers) -> str:
 
 def as_markdown(numbers: Numbers) -> str:
     """What a reader wants of it: scores first, then shares, images, what was left out, stages, versions."""
-    blocks = [scores_text(numbers.models, numbers.notes, MARKDOWN, None)] if numbers.models else []
+    blocks = []
+    if numbers.models or numbers.left_out:
+        blocks.append(scores_text(numbers.models, numbers.notes, MARKDOWN, None, numbers.left_out))
     missing = "".join(f"- {phrase}\n" for phrase in numbers.missing)
     blocks += [f"## What is missing\n\n{missing}"] if missing else []
     if numbers.models and numbers.label_map is not None:

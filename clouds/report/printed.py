@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from clouds.report.left_out import LeftOut
 from clouds.report.protocols import protocol_lines
 from clouds.report.tables import ModelScores, markdown, mean, models_table, terminal
 
@@ -16,18 +18,28 @@ _TITLE = "mIoU in percent"
 _SHORTEST = 8
 
 
-def scores_text(models: Sequence[ModelScores], notes: Mapping[str, str], form: str, width: int | None) -> str:
-    """Models' scores in a format; `width` is that of the terminal in characters, None where it does not matter.
+def scores_text(
+    models: Sequence[ModelScores],
+    notes: Mapping[str, str],
+    form: str,
+    width: int | None,
+    stale: Sequence[LeftOut] = (),
+) -> str:
+    """Models' scores in a format, and at its foot which were left out; `width` is that of the terminal in characters,
+    None where it does not matter.
 
     Markdown and JSON tell the 95% interval of each mean IoU, for which a terminal has no room.
     """
     if form == JSON:
-        return json.dumps({"models": models_json(models, notes)}, indent=1, ensure_ascii=False) + "\n"
+        content = {"models": models_json(models, notes), "left_out": [asdict(one) for one in stale]}
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    lines = [*_protocols(models), *(one.line for one in stale)]
+    listed = "".join(f"- {line}\n" if form == MARKDOWN else f"{line}\n" for line in lines)
+    if not models:
+        return listed
     header, rows = models_table(models, notes, intervals=form == MARKDOWN)
     if form == MARKDOWN:
-        listed = "".join(f"- {line}\n" for line in _protocols(models))
         return f"{_TITLE}{_explained(models)}\n\n{markdown(header, rows)}\n{listed}"
-    listed = "".join(f"{line}\n" for line in _protocols(models))
     return f"{_TITLE}\n\n{folded(header, rows, width)}{listed}"
 
 

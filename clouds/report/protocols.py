@@ -5,14 +5,24 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+_HELD = {"labels": "the run's ids", "cityscapes": "Cityscapes' original ids", "acdc": "Cityscapes' train ids"}
+
 
 def protocol_words(protocol: Row) -> str:
-    """How images were shown to the model; at sizes (height x width) in pixels."""
+    """How images were shown to the model, at sizes (height x width) in pixels; or which files predictions are from."""
+    if from_files(protocol):
+        held = _HELD[protocol["form"]]
+        return f"{protocol['predictions']} read from files of {held}, compared at {protocol['compared_at']}"
     if protocol.get("size"):
         size = f"resized to {_by(protocol['size'])}"
     else:
         size = f"short edge {protocol['short_edge']}" if protocol["short_edge"] else "as stored"
     return ", ".join([size, _windows(protocol), *_averaged(protocol), f"compared at {protocol['compared_at']}"])
+
+
+def from_files(protocol: Row) -> bool:
+    """Whether predictions were read from files, and how images were shown is not known."""
+    return "predictions" in protocol
 
 
 def protocol_note(protocol: Row) -> str:

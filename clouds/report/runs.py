@@ -3,12 +3,16 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from clouds.errors import UsageError
+from clouds.report.left_out import LeftOut
 from clouds.report.printed import JSON, MARKDOWN, folded
+from clouds.report.protocols import from_files
 from clouds.report.tables import ModelScores, markdown, mean
+
+_COMMON = ("images", "compared_at", "classes")
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,15 @@ class Spread:
         return f"{100 * self.mean:.1f}{spread}{count}"
 
 
-def runs_text(scores: Mapping[str, Sequence[ModelScores]], form: str, width: int | None) -> str:
+def runs_text(
+    scores: Mapping[str, Sequence[ModelScores]],
+    form: str,
+    width: int | None,
+    stale: Mapping[str, Sequence[LeftOut]] | None = None,
+) -> str:
     """The scores of runs, by run, in a format; the means over data sets are each run's own, and spread over runs.
+
+    `stale` says which scores of each run were left out, for the table's foot.
 
     Raises `UsageError` where runs were scored on other classes or by another protocol, so that a mean means nothing.
     """
@@ -46,13 +57,16 @@ def runs_text(scores: Mapping[str, Sequence[ModelScores]], form: str, width: int
     datasets = list(dict.fromkeys(name for found in scores.values() for model in found for name in model.results))
     spreads = {model: _spreads(scores, model, datasets) for model in models}
     if form == JSON:
-        return json.dumps(_json(scores, spreads), indent=1, ensure_ascii=False) + "\n"
+        told = {run: [asdict(one) for one in found] for run, found in (stale or {}).items() if found}
+        return json.dumps({**_json(scores, spreads), "left_out": told}, indent=1, ensure_ascii=False) + "\n"
     # with one data set its column is the mean
     shown = [*datasets, "mean"] if len(datasets) > 1 else datasets
     rows = [[model, *(spreads[model][name].text(len(scores)) for name in shown)] for model in models]
     title = f"mIoU in percent, mean ± standard deviation over {len(scores)} runs"
     table = markdown(["model", *shown], rows) if form == MARKDOWN else folded(["model", *shown], rows, width)
-    return f"{title}\n\n{table}"
+    lines = [f"{run}: {one.line}" for run, found in (stale or {}).items() for one in found]
+    foot = "".join(f"- {line}\n" if form == MARKDOWN else f"{line}\n" for line in lines)
+    return f"{title}\n\n{table}" + ("\n" if foot and form == MARKDOWN else "") + foot
 
 
 def _spreads(scores: Mapping[str, Sequence[ModelScores]], name: str, datasets: Sequence[str]) -> dict[str, Spread]:
@@ -69,7 +83,8 @@ def _known(values: Mapping[str, float | None]) -> Spread:
 
 
 def _json(scores: Mapping[str, Sequence[ModelScores]], spreads: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
-    results = [(name, result) for found in scores.values() for model in found for name, result in model.results.items()]
+    results = [pair for found in scores.values() for model in found for pair in model.results.items()]
+    protocols = [(name, result["protocol"]) for name, result in results]
     return {
         "runs": list(scores),
         "models": {
@@ -79,23 +94,34 @@ def _json(scores: Mapping[str, Sequence[ModelScores]], spreads: Mapping[str, Map
             }
             for model, found in spreads.items()
         },
-        "protocols": {name: result["protocol"] for name, result in results},
+        # of a data set that files were scored on, too, how the models were
+        "protocols": dict(sorted(protocols, key=lambda pair: not from_files(pair[1]))),
     }
 
 
 def _check_alike(scores: Mapping[str, Sequence[ModelScores]]) -> None:
-    """The images, how they were shown and the classes must agree: they are what a data set's score is of."""
-    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    """The images, how they were shown and the classes must agree: they are what a data set's score is of.
+
+    How predictions in files came about is not known: of them only the images and the classes.
+    """
+    first: dict[tuple[str, bool], tuple[str, dict[str, Any]]] = {}
     for run, found in scores.items():
         for model in found:
             for name, result in model.results.items():
                 told = {key: value for key, value in result["protocol"].items() if key != "failed"}
                 told["classes"] = list(result["iou"])
-                other, before = first.setdefault(name, (run, told))
-                differing = [key for key in told.keys() | before.keys() if told.get(key) != before.get(key)]
-                if differing:
-                    what = ", ".join(sorted(differing))
-                    raise UsageError(
-                        f"data set {name!r} was scored differently in {other} and {run}: {what}",
-                        "compare runs whose `data` and `evaluate` are the same",
-                    )
+                common = {key: told.get(key) for key in _COMMON}
+                _check_equal(run, name, common, first.setdefault((name, True), (run, common)))
+                if not from_files(result["protocol"]):
+                    _check_equal(run, name, told, first.setdefault((name, False), (run, told)))
+
+
+def _check_equal(run: str, name: str, told: dict[str, Any], first: tuple[str, dict[str, Any]]) -> None:
+    other, before = first
+    differing = [key for key in told.keys() | before.keys() if told.get(key) != before.get(key)]
+    if differing:
+        what = ", ".join(sorted(differing))
+        raise UsageError(
+            f"data set {name!r} was scored differently in {other} and {run}: {what}",
+            "compare runs whose `data` and `evaluate` are the same",
+        )

@@ -14,6 +14,7 @@ from typing import Any
 
 from clouds.engine.artifact import Artifact
 from clouds.engine.stage import Stage
+from clouds.ops.spread import spread
 
 Row = dict[str, Any]
 
@@ -59,13 +60,6 @@ def published_rows(artifact: Artifact, shard: str) -> Iterator[Row]:
         yield from artifact.rows(shard)
     except (OSError, json.JSONDecodeError):
         return
-
-
-def spread(total: int, count: int) -> list[int]:
-    """At most `count` positions in `range(total)`, evenly spread, none at the very ends if there is a choice."""
-    if total <= count:
-        return list(range(total))
-    return [(2 * number + 1) * total // (2 * count) for number in range(count)]
 
 
 def spread_rows(artifact: Artifact, count: int) -> Iterator[tuple[str, Row]]:

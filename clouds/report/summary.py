@@ -47,9 +47,14 @@ def what_was_done(statuses: Sequence[tuple[str, StageStatus]]) -> str:
 
 
 def what_came_of_it(models: Sequence[ModelScores]) -> str:
-    """Mean mIoU before and after over the data sets both models were scored on, gain or loss called by its name."""
-    if not models:
-        return "No model has been scored yet."
+    """Mean mIoU before and after over the data sets both models were scored on, gain or loss called by its name.
+
+    Predictions in files are no work of the run, and passed over.
+    """
+    own = [model for model in models if model.own]
+    if not own:
+        return "Predictions in files were scored, and no model." if models else "No model has been scored yet."
+    models = own
     first, last = models[0], models[-1]
     shared = [name for name in last.results if first.mean_iou(name) is not None and last.mean_iou(name) is not None]
     if not shared:

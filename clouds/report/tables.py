@@ -1,14 +1,12 @@
 """Scores as JSON, Markdown and terminal tables. It reads scores and computes none but their means and gains."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import read_json
-from clouds.ops.confusion import Matrix, most_frequent_class, scores
-from clouds.report.protocols import protocol_lines
+from clouds.report.protocols import from_files, protocol_lines
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,11 @@ class ModelScores:
         value = self.results.get(dataset, {}).get("mean_iou")
         return None if value is None else float(value)
 
+    @property
+    def own(self) -> bool:
+        """Whether a segmenter was scored, rather than predictions in files."""
+        return not any(from_files(result.get("protocol", {})) for result in self.results.values())
+
     def interval(self, dataset: str, *keys: str) -> str:
         """Between which percentages a score of 95% of resamples lies, such as ` [42.0, 44.3]`; "" if unknown.
 
@@ -33,28 +36,6 @@ class ModelScores:
             found = (found or {}).get(key)
         low, high = found or (None, None)
         return "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
-
-
-def scores_json(matrix: Matrix, class_names: Sequence[str]) -> dict[str, Any]:
-    """The scores of a confusion matrix, ready for JSON: shares in [0, 1], null where there is no ground truth."""
-    found = scores(matrix)
-    winner, constant = most_frequent_class(matrix)
-    return {
-        "mean_iou": number(found.mean_iou),
-        "mean_accuracy": number(found.mean_accuracy),
-        "pixel_accuracy": number(found.pixel_accuracy),
-        "frequency_weighted_iou": number(found.frequency_weighted_iou),
-        "iou": {name: number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
-        "accuracy": {name: number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
-        "most_frequent": None if winner < 0 else {"class": class_names[winner], "mean_iou": constant},
-        "pixels": {name: int(count) for name, count in zip(class_names, matrix.sum(axis=1), strict=True)},
-        "confusion": matrix.tolist(),
-    }
-
-
-def number(value: float) -> float | None:
-    """A score as JSON holds it: null where it is NaN."""
-    return None if math.isnan(value) else float(value)
 
 
 def scores_of(artifacts: Sequence[Artifact]) -> list[ModelScores]:

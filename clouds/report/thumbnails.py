@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from clouds.data.images import read_image, read_labels
 from clouds.data.labels import LabelMap
 from clouds.errors import InputError
+from clouds.ops.class_pixels import Pixels_K1, class_pixels, packed_ids
 from clouds.report.items import Item
 from clouds.report.palette import BLUE, GREEN, ORANGE, Color
 from clouds.report.pictures import (
@@ -34,9 +35,6 @@ _CONFIDENCE_LEVELS = 16
 _PHOTO_QUALITY = 72
 # a class on fewer pixels than this is not found by the filter: most such are specks of a wrong label
 _PRESENT = 0.001
-
-Pixels_K1 = NDArray[np.int64]
-"""Pixels of each class and, last, those ignored."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,9 @@ def thumbnail(item: Item, label_map: LabelMap | None) -> Thumbnail:
 
 def class_ids_png(labels_HW: Ids_HW, label_map: LabelMap) -> bytes:
     """Labels in the colours of their classes, [H, W] as they are; what is ignored is clear."""
-    return ids_png(_packed(labels_HW, label_map), (*label_map.colors, (0, 0, 0)), clear=label_map.num_classes)
+    return ids_png(
+        packed_ids(labels_HW, label_map.num_classes), (*label_map.colors, (0, 0, 0)), clear=label_map.num_classes
+    )
 
 
 def differences(before_HW: Ids_HW, after_HW: Ids_HW, ignore: int) -> NDArray[np.uint8]:
@@ -113,7 +113,7 @@ def _thumbnail(item: Item, label_map: LabelMap | None) -> Thumbnail:
 
 def _with_counts(made: Thumbnail, before_HW: Ids_HW, after_HW: Ids_HW | None, label_map: LabelMap) -> Thumbnail:
     shown_HW = before_HW if after_HW is None else after_HW
-    counts_K1 = count_classes(shown_HW, label_map)
+    counts_K1 = class_pixels(shown_HW, label_map.num_classes)
     shares = counts_K1 / shown_HW.size
     order = [int(id_) for id_ in np.argsort(-shares[:-1], kind="stable") if shares[id_] >= _PRESENT]
     return Thumbnail(
@@ -122,20 +122,9 @@ def _with_counts(made: Thumbnail, before_HW: Ids_HW, after_HW: Ids_HW | None, la
         changed=None if after_HW is None else float(np.mean(before_HW != after_HW)),
         ignored=float(shares[-1]),
         classes=tuple((id_, float(shares[id_])) for id_ in order),
-        before_K1=count_classes(before_HW, label_map),
+        before_K1=class_pixels(before_HW, label_map.num_classes),
         after_K1=None if after_HW is None else counts_K1,
     )
-
-
-def count_classes(labels_HW: Ids_HW, label_map: LabelMap) -> Pixels_K1:
-    """Pixels of each class and, last, of none."""
-    return np.bincount(_packed(labels_HW, label_map).ravel(), minlength=label_map.num_classes + 1)
-
-
-def _packed(labels_HW: Ids_HW, label_map: LabelMap) -> NDArray[np.uint8]:
-    """The ids with the ignored one behind the classes'."""
-    packed_HW: NDArray[np.uint8] = np.where(labels_HW < label_map.num_classes, labels_HW, label_map.num_classes)
-    return packed_HW.astype(np.uint8)
 
 
 def _read(path: Path, image_HWC: Image_HWC, label_map: LabelMap) -> Ids_HW:

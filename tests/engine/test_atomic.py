@@ -1,3 +1,4 @@
+import contextlib
 import os
 import zipfile
 from collections.abc import Callable
@@ -6,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from clouds.engine.archive import write_zip
-from clouds.engine.atomic import publish_folder, read_json, subfolders, write_atomic, write_json
+from clouds.engine.atomic import (
+    _place,
+    is_scratch,
+    publish_folder,
+    read_json,
+    replacing,
+    subfolders,
+    write_atomic,
+    write_json,
+    write_pieces,
+)
+from clouds.engine.process import process_start
 
 
 def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -27,16 +39,63 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_what_a_killed_writer_left_is_overwritten(tmp_path: Path) -> None:
+def killed_while_writing(path: Path) -> None:
+    """Leaves what a process leaves that is killed before its file gets its name."""
     pid = os.fork()
     if pid == 0:
         os.fsync = lambda _: os._exit(9)  # type: ignore[assignment]
-        write_atomic(tmp_path / "a.txt", "half")
+        write_atomic(path, "half")
     os.waitpid(pid, 0)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "a.txt")
     assert not (tmp_path / "a.txt").exists()
-    assert len(os.listdir(tmp_path)) == 1
+    [left] = os.listdir(tmp_path)
+    assert left.startswith(".") and is_scratch(left, "a.txt") and not is_scratch(left, "txt")
     write_atomic(tmp_path / "a.txt", "whole")
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_lives_or_may_live_elsewhere_is_left_and_what_never_grew_is_not(tmp_path: Path) -> None:
+    mine = f"{os.getpid()}-{process_start(os.getpid())}"
+    here, elsewhere = f".a.{_place()}-{mine}-0123abcd.tmp", f".a.00000000-{mine}-0123abcd.tmp"
+    old = f".b.00000000-{mine}-0123abcd.tmp"
+    for name in (here, elsewhere, old, ".user.tmp"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / old, (0, 0))
+    os.utime(tmp_path / ".user.tmp", (0, 0))
+    write_atomic(tmp_path / "a", "whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([here, elsewhere, ".user.tmp", "a"])
+
+
+def test_of_two_writers_at_once_each_writes_whole_and_the_last_to_end_wins(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with replacing(path) as first:
+        first.write(b"first, ")
+        with replacing(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+        first.write(b"whole")
+    assert path.read_bytes() == b"first, whole"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_many_processes_write_one_file_and_none_fails_or_tears_it(tmp_path: Path) -> None:
+    path, pids = tmp_path / "a", []
+    for number in range(8):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                for _ in range(20):
+                    write_pieces(path, [str(number)] * 1000)
+                    assert len(set(path.read_text())) == 1 and path.stat().st_size == 1000
+                status = 0
+            os._exit(status)
+        pids.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 8
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_content_is_flushed_to_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

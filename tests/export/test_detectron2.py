@@ -12,7 +12,7 @@ from clouds.data.images import read_labels
 from clouds.errors import CloudsError
 from clouds.export.detectron2 import records, register
 from clouds.ops.confusion import confusion_matrix
-from clouds.report.tables import scores_json
+from clouds.scoring.scores import scores_json
 
 
 def test_records_name_every_file(images):

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_run import small_config, write_config
+from small_comparison import comparison, only_berlin, small_segmenters
+from small_run import write_config
 
 from clouds.data.images import read_labels
 from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
-from clouds.models.segmenter import build_segmenter
-from clouds.models.segmenter_config import SegmenterConfig
-from clouds.models.segmenter_files import save_segmenter
 from clouds.ops.confusion import confusion_matrix, matrix_from_cells
 
 Clouds = Callable[..., tuple[int, str, str]]
@@ -26,56 +24,15 @@ NAMES = LabelMap.of("street11").names
 
 @pytest.fixture(scope="module")
 def segmenters(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two untrained segmenters' folders."""
-    folder = tmp_path_factory.mktemp("segmenters")
-    config = SegmenterConfig.model_validate(small_config(models, folder)["train"]["segmenter"])
-    for seed, name in enumerate(("one", "two")):
-        save_segmenter(build_segmenter(config, len(NAMES), seed=seed), folder / name, NAMES)
-    return {"one": folder / "one", "two": folder / "two"}
+    return small_segmenters(models, tmp_path_factory.mktemp("segmenters"))
 
 
 @pytest.fixture
 def config(segmenters: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
     """Writes the config of a comparison; keywords replace groups of it."""
-
-    def write(**changes: Any) -> Path:
-        tree = {
-            "pipeline": "compare",
-            "name": "small",
-            "run_dir": str(tmp_path / "run"),
-            "shard_items": 3,
-            "runtime": {"device": "cpu"},
-            "data": {
-                "classes": "street11",
-                "sets": {
-                    "fog": {"type": "world", "domain": "fog", "count": 5, "height": 32, "width": 64},
-                    "night": {"type": "world", "domain": "night", "count": 3, "height": 30, "width": 50},
-                },
-            },
-            "models": {name: str(folder) for name, folder in segmenters.items()},
-            "evaluate": {"data": ["fog", "night"], "batch_size": 2, "scoring": {"resamples": 50}},
-        }
-        return write_config(tmp_path / "compare.yaml", {**tree, **changes})
-
-    return write
-
-
-def cityscapes_folder(root: Path, labels: bool = True) -> dict[str, Any]:
-    """A data set of three images named as Cityscapes names them."""
-    rng = np.random.default_rng(0)
-    for index in range(3):
-        name = root / "leftImg8bit" / "berlin" / f"berlin_000000_{index:06d}_leftImg8bit.png"
-        truth = root / "gtFine" / "berlin" / f"berlin_000000_{index:06d}_gtFine_labelIds.png"
-        for path, shape in ((name, (32, 64, 3)), (truth, (32, 64))):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(7, 9, shape, dtype=np.uint8)).save(path)
-    found = {"type": "folder", "root": str(root), "images": "leftImg8bit", "image_suffix": "_leftImg8bit"}
-    labelled = {"labels": "gtFine", "label_suffix": "_gtFine_labelIds", "classes": "cityscapes34"}
-    return {**found, **(labelled if labels else {"labels": None})}
-
-
-def only_berlin(root: Path, labels: bool = True) -> dict[str, Any]:
-    return {"classes": "street11", "sets": {"berlin": cityscapes_folder(root, labels)}}
+    return lambda **changes: write_config(
+        tmp_path / "compare.yaml", comparison(segmenters, tmp_path / "run", **changes)
+    )
 
 
 def scores_of(run: Path, model: str) -> dict[str, Any]:
@@ -201,7 +158,7 @@ def test_a_set_without_labels_is_predicted_where_that_is_asked_for(
 @pytest.mark.parametrize(
     ("changes", "arguments", "status", "told"),
     [
-        ({"models": {}}, [], 2, ["models", "at least 1 item"]),
+        ({"models": {}}, [], 2, ["nothing to score", "`models`", "`evaluate.predictions`"]),
         ({"models": {"one": "/nowhere"}}, [], 2, ["'models.one': /nowhere holds no segmenter", "model.safetensors"]),
         ({"evaluate": {"data": ["rain"]}}, [], 2, ["evaluate.data", "'rain'"]),
         ({}, ["--save-predictions", "cityscapes"], 2, ["'fog' in the form 'cityscapes'", "'fog-000000' holds no name"]),
@@ -272,6 +229,29 @@ def test_runs_are_compared_by_mean_and_spread(config: Callable[..., Path], cloud
     assert clouds("compare", runs[0], runs[0])[0] == 2
     status, _, err = clouds("compare", runs[0], config(run_dir=str(tmp_path / "fresh")))
     assert status == 2 and "no model has been scored yet" in err
+
+
+def test_scores_that_are_not_current_are_left_out_by_name(
+    config: Callable[..., Path], segmenters: dict[str, Path], clouds: Clouds, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert clouds("run", config())[0] == 0
+    # the config that is told has one model less, and scores the other at another size
+    scored = {"data": ["fog", "night"], "scoring": {"resamples": 50}, "short_edge": 20}
+    changed = config(models={"one": str(segmenters["one"])}, evaluate=scored)
+    status, out, _ = clouds("report", changed)
+    assert status == 0 and "mIoU" not in out
+    assert "left out: one, whose scores in evaluate-one are not current (config short_edge: null -> 20)" in out
+    assert "left out: two, whose scores in evaluate-two are not current (the config has no such stage)" in out
+    only_one = config(models={"one": str(segmenters["one"])})
+    for command in ("report", "compare"):
+        table = clouds(command, only_one, "--format", "md")[1]
+        assert "| one " in table and "left out: two" in table and "left out: one" not in table
+    told = json.loads(clouds("compare", only_one, "--json")[1])["left_out"]
+    assert told == {str(run): [{"model": "two", "stage": "evaluate-two", "reasons": ["the config has no such stage"]}]}
+    assert "Left out: two" in (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert json.loads(clouds("report", only_one, "--json")[1])["left_out"] == told[str(run)]
+    assert "left out" not in clouds("report", config())[1]
 
 
 def _cityscapes34() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A segmenter that a real run trained, given away: the folders, their cards, and that they can be loaded again."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from clouds import load_segmenter
 from clouds.data.world.classes import CLASSES
 from clouds.errors import CloudsError
 from clouds.export.models.lineage import lineage_of
+from clouds.models import segmenter_files
 from clouds.models.segmenter_folder import is_segmenter
 
 Clouds = Callable[..., tuple[int, str, str]]
@@ -236,3 +238,23 @@ def test_known_parts_come_with_their_licences_and_hub_ids(copy_of_finished: Path
     assert lineage.crop == (32, 64)
     of_train = lineage_of(copy_of_finished / "train" / "model")
     assert [part.role for part in of_train.parts] == ["backbone"]
+
+
+def test_a_hub_folder_whose_tensors_are_not_those_of_the_segmenter_is_none(
+    finished: Path, clouds: Clouds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = segmenter_files.save_segmenter
+
+    def save_segmenter(model: torch.nn.Module, *given: object, **more: object) -> None:
+        changed = copy.deepcopy(model)
+        with torch.no_grad():
+            next(iter(changed.parameters())).view(-1)[0] += 1
+        real(changed, *given, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenter_files, "save_segmenter", save_segmenter)
+        status, _, err = clouds("export", finished, "--format", "hub", "--out", tmp_path / "out")
+    assert status == 1 and "1 of " in err and "tensors are not what was written, such as '" in err
+    assert "mend: " in err and "Traceback" not in err
+    assert not is_segmenter(tmp_path / "out")
+    assert clouds("export", finished, "--format", "hub", "--out", tmp_path / "out")[0] == 0

@@ -284,7 +284,18 @@ def test_scores_of_a_model_that_was_replaced_are_not_shown(copy_of_finished: Pat
     lines = {line.split()[0]: line.split()[-1] for line in out.splitlines()[3:]}
     assert lines["train"] == "complete"
     assert lines["evaluate-train"] == "stale"
-    assert "mIoU" not in clouds("report", copy_of_finished)[1]
+    status, out, _ = clouds("report", copy_of_finished)
+    assert status == 0 and "mIoU" not in out
+    # what is missing is told with its cause, however far back that lies
+    foot = {line.split()[2]: line for line in out.splitlines() if line.startswith("left out: ")}
+    assert list(foot) == ["train,", "adapt,", "selftrain-1,"]
+    assert "upstream train changed" in foot["train,"]
+    assert "waits for selftrain-1; adapt: upstream train changed" in foot["selftrain-1,"]
+    told = json.loads(clouds("report", copy_of_finished, "--json")[1])
+    assert told["models"] == [] and [one["model"] for one in told["left_out"]] == ["train", "adapt", "selftrain-1"]
+    assert told["left_out"][0]["stage"] == "evaluate-train"
+    status, _, err = clouds("compare", copy_of_finished)
+    assert status == 2 and "left out: train" in err and "upstream train changed" in err
 
 
 def test_forcing_a_stage_remakes_what_follows_from_it(copy_of_finished: Path, clouds: Clouds) -> None:

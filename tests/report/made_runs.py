@@ -18,7 +18,7 @@ from clouds.engine.shard import Shard
 from clouds.engine.stage import Stage
 from clouds.ops.confusion import confusion_matrix
 from clouds.report.comparison import PREDICTION
-from clouds.report.tables import scores_json
+from clouds.scoring.scores import scores_json
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 Row = dict[str, Any]

@@ -10,10 +10,11 @@ from made_runs import begin, finished_run, generate, label, log_training, open_r
 
 from clouds.data.images import read_labels
 from clouds.engine.session import Device, Host, Place, begin_session, session_of
-from clouds.report import provenance, shares
+from clouds.report import provenance
 from clouds.report.extremes import ends
 from clouds.report.html import write_html
 from clouds.report.tables import markdown, scores_of
+from clouds.scoring import shares
 
 PROMPTS = [f"street {index} | wet" for index in range(9)]
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from clouds.errors import UsageError
+from clouds.report.left_out import LeftOut
 from clouds.report.printed import folded, scores_text
 from clouds.report.runs import runs_text
 from clouds.report.tables import ModelScores
@@ -48,7 +49,7 @@ def test_json_tells_all_but_counts_of_pixels():
     fog = first["results"]["fog"]
     assert fog["interval"]["mean_iou"] == pytest.approx([0.189, 0.212])
     assert fog["protocol"] == PROTOCOL and "confusion" not in fog
-    assert json.loads(scores_text([], {}, "json", None)) == {"models": []}
+    assert json.loads(scores_text([], {}, "json", None)) == {"models": [], "left_out": []}
 
 
 def test_a_terminal_gets_no_intervals():
@@ -119,6 +120,30 @@ def test_runs_scored_by_other_protocols_are_no_sample(key, value, told):
     other.results["fog"]["protocol"] = {**PROTOCOL, key: value}  # type: ignore[index]
     with pytest.raises(UsageError, match=f"'fog' was scored differently in a and b: {told}"):
         runs_text({"a": [model("train", fog=0.2)], "b": [other]}, "md", None)
+
+
+def test_of_predictions_in_files_only_images_and_classes_must_agree():
+    files = model("theirs", fog=0.4)
+    how = {"images": 3, "failed": 0, "predictions": "theirs", "form": "labels", "compared_at": "label resolution"}
+    files.results["fog"]["protocol"] = how  # type: ignore[index]
+    runs = {"a": [files, model("train", fog=0.2)], "b": [model("train", fog=0.3), files]}
+    found = json.loads(runs_text(runs, "json", None))
+    assert found["models"]["theirs"]["fog"]["values"] == {"a": 0.4, "b": 0.4}
+    # how the models were shown the images, whichever comes last
+    assert found["protocols"]["fog"] == PROTOCOL
+    how["images"] = 2
+    with pytest.raises(UsageError, match="differently in a and a: images"):
+        runs_text(runs, "md", None)
+
+
+def test_the_foot_of_a_table_tells_what_was_left_out():
+    stale = [LeftOut("adapt", "evaluate-adapt", ("config short_edge: null -> 512", "waits for adapt"))]
+    line = "left out: adapt, whose scores in evaluate-adapt are not current (config short_edge: null -> 512; waits for"
+    assert scores_text(MODELS, {}, "md", None, stale).splitlines()[-1].startswith(f"- {line}")
+    assert scores_text([], {}, "terminal", None, stale).startswith(line)
+    text = runs_text(RUNS, "md", None, {"a": stale, "b": []})
+    assert text.splitlines()[-1].startswith(f"- a: {line}")
+    assert json.loads(runs_text(RUNS, "json", None, {"a": stale, "b": []}))["left_out"].keys() == {"a"}
 
 
 def test_runs_of_other_classes_are_no_sample():

@@ -6,7 +6,8 @@ import pytest
 from clouds.models.protocol import ProtocolConfig
 from clouds.ops.confusion import confusion_matrix
 from clouds.report.protocols import protocol_lines, protocol_note, protocol_words
-from clouds.report.tables import class_table, scores_json
+from clouds.report.tables import class_table
+from clouds.scoring.scores import scores_json
 
 
 def protocol(images=3, failed=0, **values):
@@ -34,6 +35,16 @@ def test_every_protocol_has_its_words(values, words):
 def test_scores_of_an_older_version_have_theirs():
     old = {"images": 3, "failed": 1, "short_edge": None, "windows": "whole image", "compared_at": "label resolution"}
     assert protocol_note(old) == "3 images, 1 failed, as stored, whole image, compared at label resolution"
+
+
+@pytest.mark.parametrize(
+    ("form", "held"),
+    [("labels", "the run's ids"), ("cityscapes", "Cityscapes' original ids"), ("acdc", "Cityscapes' train ids")],
+)
+def test_files_have_their_words(form, held):
+    protocol = {"predictions": "theirs", "form": form, "images": 3, "failed": 0, "compared_at": "label resolution"}
+    told = f"3 images, theirs read from files of {held}, compared at label resolution"
+    assert protocol_note(protocol) == told
 
 
 def test_each_distinct_protocol_is_told_once():

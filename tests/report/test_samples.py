@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import begin, finished_run, generate, open_run, publish, stage_of
 
-from clouds.report.samples import first_row, spread, trace_items
+from clouds.ops.spread import spread
+from clouds.report.samples import first_row, trace_items
 
 
 @given(st.integers(0, 2_000_000), st.integers(1, 50))

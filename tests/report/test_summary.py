@@ -41,6 +41,14 @@ def test_means_are_over_the_data_sets_both_models_were_scored_on():
     assert "cannot be compared" in what_came_of_it([model("train", fog=0.1), model("selftrain-1", rain=0.1)])
 
 
+def test_predictions_in_files_are_no_work_of_the_run():
+    theirs = model("theirs", fog=0.9)
+    theirs.results["fog"]["protocol"] = {"images": 3, "failed": 0, "predictions": "theirs", "form": "labels"}  # type: ignore[index]
+    said = what_came_of_it([model("train", fog=0.2), theirs])
+    assert said.startswith("On the data set fog, train reaches a mean IoU of 20.0 %") and "theirs" not in said
+    assert what_came_of_it([theirs, theirs]) == "Predictions in files were scored, and no model."
+
+
 def test_a_better_model_in_between_is_named():
     models = [model("train", fog=0.2), model("selftrain-1", fog=0.5), model("selftrain-2", fog=0.4)]
     assert what_came_of_it(models).endswith("selftrain-1 did better than that: 50.0 %.")

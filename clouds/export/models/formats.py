@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clouds.engine.atomic import write_json
+from clouds.errors import CloudsError
 
 if TYPE_CHECKING:  # models import torch, which listing formats does without
     from clouds.models.segmenter import MaskSegmenter
@@ -35,7 +36,10 @@ class ModelFormat(Protocol):
     def sized(self) -> bool: ...
 
     def write(self, segmenter: Loaded, folder: Path) -> str:
-        """Write its files, compare what they hold with the segmenter, and say how they compare."""
+        """Write its files, compare what they hold with the segmenter, and say how they compare.
+
+        Raises `CloudsError` where they are not the segmenter.
+        """
 
     def use(self) -> str:
         """How its files are used, for the card."""
@@ -58,7 +62,13 @@ class Hub:
         save_segmenter(segmenter.model, folder, segmenter.info.class_names, segmenter.info.extra)
         again, _ = load_segmenter(folder)
         ours, theirs = segmenter.model.state_dict(), again.state_dict()
-        assert all(ours[name].equal(theirs[name]) for name in ours), "a tensor changed on its way to the disk"
+        changed = [name for name in ours if name not in theirs or not ours[name].equal(theirs[name])]
+        if changed:
+            raise CloudsError(
+                f"{folder}: {len(changed)} of {len(ours)} tensors are not what was written, such as {changed[0]!r}",
+                "look after the disk and give the same command again; if it stays so, please report it with the "
+                "versions that `clouds doctor` prints",
+            )
         return f"{len(ours)} tensors read back, each the same"
 
     def use(self) -> str:

@@ -1,68 +1,35 @@
-"""From predictions to counts that an image's row keeps, and from a data set's rows to its scores. It predicts nothing.
+"""From the counts in a data set's rows to its scores, as `scores.json` holds them. It opens no image.
 
 Rows are read one after the other: memory holds sums, and the counts of a few images at a time.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
 
-from clouds.config import ConfigModel
 from clouds.data.cityscapes import categories
 from clouds.data.labels import LabelMap
 from clouds.engine.artifact import Artifact
-from clouds.errors import InputError
 from clouds.ops.bootstrap import ImageBootstrap, percentile_interval
-from clouds.ops.boundary import RATIO, boundary_counts, boundary_iou
+from clouds.ops.boundary import boundary_iou
 from clouds.ops.confusion import (
     FloatArray,
     Matrix,
-    cells_of,
     class_counts,
-    confusion_matrix,
     matrix_from_cells,
     merged,
+    most_frequent_class,
     scores,
     scores_of_counts,
 )
-from clouds.report.tables import number, scores_json
-
-Row = dict[str, Any]
-Ids_HW = NDArray[np.integer[Any]]
+from clouds.scoring.counts import ScoringConfig
 
 # images whose counts are held at a time; a part of how the bootstrap draws, so no setting
 _CHUNK = 256
 _LEVEL = 0.95
-
-
-class ScoringConfig(ConfigModel):
-    """What is counted beside the confusion matrix, and how sure the scores are."""
-
-    boundary_ratio: Annotated[float, Field(gt=0, lt=1)] | None = RATIO
-    """Width of the regions of boundary IoU as a share of the image's diagonal; null: it is not counted."""
-    resamples: Annotated[int, Field(ge=0)] = 1000
-    """How often images are drawn anew for the 95% interval of each score; 0: there is none."""
-    seed: int = 0
-    """From which they are drawn: the same draws for every model on a data set."""
-
-
-def count(prediction_HW: Ids_HW, labels_HW: Ids_HW, label_map: LabelMap, config: ScoringConfig) -> Row:
-    """What one image adds to its data set's scores, as cells that are not zero.
-
-    Raises `InputError` where sizes differ or an id is no class.
-    """
-    classes, ignore = label_map.num_classes, label_map.ignore
-    try:
-        row = {"cells": cells_of(confusion_matrix(prediction_HW, labels_HW, classes, ignore))}
-    except ValueError as error:
-        raise InputError(str(error), "mend the labels, or take the image out of the data set") from error
-    if config.boundary_ratio is not None:
-        row["boundary"] = cells_of(boundary_counts(prediction_HW, labels_HW, classes, ignore, config.boundary_ratio))
-    return row
 
 
 def score(artifact: Artifact, shards: Sequence[str], label_map: LabelMap, config: ScoringConfig) -> dict[str, Any]:
@@ -88,6 +55,28 @@ def score(artifact: Artifact, shards: Sequence[str], label_map: LabelMap, config
         how = {"level": _LEVEL, "over": "images", "resamples": config.resamples, "seed": config.seed}
         result["interval"] = {**counted_too.intervals(bootstrap.sums()), **how}
     return result
+
+
+def scores_json(matrix: Matrix, class_names: Sequence[str]) -> dict[str, Any]:
+    """The scores of a confusion matrix, ready for JSON: shares in [0, 1], null where there is no ground truth."""
+    found = scores(matrix)
+    winner, constant = most_frequent_class(matrix)
+    return {
+        "mean_iou": number(found.mean_iou),
+        "mean_accuracy": number(found.mean_accuracy),
+        "pixel_accuracy": number(found.pixel_accuracy),
+        "frequency_weighted_iou": number(found.frequency_weighted_iou),
+        "iou": {name: number(value) for name, value in zip(class_names, found.iou_K, strict=True)},
+        "accuracy": {name: number(value) for name, value in zip(class_names, found.accuracy_K, strict=True)},
+        "most_frequent": None if winner < 0 else {"class": class_names[winner], "mean_iou": constant},
+        "pixels": {name: int(count) for name, count in zip(class_names, matrix.sum(axis=1), strict=True)},
+        "confusion": matrix.tolist(),
+    }
+
+
+def number(value: float) -> float | None:
+    """A score as JSON holds it: null where it is NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def _rows(artifact: Artifact, shards: Iterable[str]) -> Iterator[Mapping[str, Any]]:

@@ -18,7 +18,8 @@ from clouds.engine.artifact import Artifact
 from clouds.engine.ledger import DONE, Record
 from clouds.engine.shard import Shard
 from clouds.ops.confusion import confusion_matrix, scores
-from clouds.report.scoring import ScoringConfig, count, score
+from clouds.scoring.counts import ScoringConfig, count
+from clouds.scoring.scores import score
 
 IGNORE = 255
 EQUAL = 1e-10
