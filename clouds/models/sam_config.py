@@ -33,6 +33,8 @@ class SamConfig(ConfigModel):
     """Branch, tag or commit of a hub id."""
     prompts_per_call: Neutral[int] = Field(default=32, ge=1)
     """Components decoded at once, of one image or of several: the more, the faster, until memory ends."""
+    compile: Neutral[bool] = False
+    """Whether the image encoder is compiled: worth it for thousands of images on a GPU; the first batch waits."""
     features: Literal["float16", "float32"] = "float16"
     """What an encoded image is rounded to before it is asked anything, whether it is then kept or not."""
     cache: Neutral[bool] = True
@@ -48,4 +50,6 @@ class SamConfig(ConfigModel):
         from clouds.models.sam_source import load_promptable
 
         model = load_promptable(self.weights, self.revision, device)
+        if self.compile:
+            model.compile()
         return SamRefiner(model, settings, self.prompts_per_call, getattr(torch, self.features))

@@ -35,6 +35,9 @@ class OriginalSam:
     def device(self) -> torch.device:
         return torch.device(self._sam.device)
 
+    def compile(self) -> None:
+        self._sam.image_encoder.compile()
+
     def encode(self, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
         return (self._sam.image_encoder(pixels_BCHW),)
 

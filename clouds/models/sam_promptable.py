@@ -49,6 +49,10 @@ class PromptableModel(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    def compile(self) -> None:
+        """Have the image encoder compiled when it first sees a batch of a size; masks may differ by rounding."""
+        ...
+
     def encode(self, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
         """The features of normalised images in the frame, each with the images as first dimension."""
         ...

@@ -37,6 +37,9 @@ class TransformersSam:
         cells = 4 * model.config.prompt_encoder_config.image_embedding_size
         self.cells = (cells, cells)
 
+    def compile(self) -> None:
+        self._model.vision_encoder.compile()
+
     def encode(self, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
         return (self._model.get_image_embeddings(pixels_BCHW),)
 
@@ -53,6 +56,9 @@ class TransformersSamHQ:
         self.frame = Frame(model.config.vision_config.image_size)
         cells = 4 * model.config.prompt_encoder_config.image_embedding_size
         self.cells = (cells, cells)
+
+    def compile(self) -> None:
+        self._model.vision_encoder.compile()
 
     def encode(self, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
         features_BCHW, early = self._model.get_image_embeddings(pixels_BCHW)
@@ -75,6 +81,9 @@ class TransformersSam2:
         self.frame = Frame(model.config.prompt_encoder_config.image_size, stretched=True)
         height, width = model.prompt_encoder.mask_input_size
         self.cells = (height, width)
+
+    def compile(self) -> None:
+        self._model.vision_encoder.compile()
 
     def encode(self, pixels_BCHW: Tensor) -> tuple[Tensor, ...]:
         return tuple(self._model.get_image_embeddings(pixels_BCHW))

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -234,6 +235,16 @@ def test_the_config_builds_the_refiner(weights):
     config = validate(SamConfig, {"weights": str(weights), "prompts_per_call": 2}, "test")
     image_HWC, labels_HW, _ = scene((64, 128))
     assert config.build(CPU, ACCEPT_ALL).refine(image_HWC, labels_HW, None, seed=0).prompted > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_encoder_sees_the_same(sam, weights):
+    refiner = validate(SamConfig, {"weights": str(weights), "compile": True}, "test").build(CPU, ACCEPT_ALL)
+    image_HWC, _, _ = scene((64, 128))
+    [compiled], [plain] = refiner.encode([image_HWC]), refiner_of(sam).encode([image_HWC])
+    torch.testing.assert_close(compiled.features[0].float(), plain.features[0].float(), atol=2e-3, rtol=2e-3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 
 def test_the_config_names_what_is_wrong(tmp_path):

@@ -1,6 +1,7 @@
 """SAM, SAM-HQ and SAM 2 of transformers: found, loaded, and equal to what the library itself gives."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -126,6 +127,20 @@ def test_the_config_takes_a_folder(kind, folder):
     refiner = config.build(CPU, RefinementSettings(min_area=0.0))
     assert refiner.refine(image_HWC, labels_HW, None, seed=0).prompted > 0
     assert "transformers" in refiner.model.name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_encoder_sees_the_same(folder, model):
+    refiner = validate(SamConfig, {"weights": str(folder), "compile": True}, "test").build(CPU, RefinementSettings())
+    image_HWC, _ = scene()
+    [compiled], [plain] = (
+        refiner.encode([image_HWC]),
+        SamRefiner(model, RefinementSettings(), rounded_to=torch.float16).encode([image_HWC]),
+    )
+    for one, other in zip(compiled.features, plain.features, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 
 def test_a_hub_id_is_found_in_the_cache_and_named_where_it_is_not(folder, tmp_path, monkeypatch):
