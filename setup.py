@@ -53,6 +53,7 @@ setup(
             "cityscapesscripts>=2.2",
             "datasets>=3.0",
             "hypothesis>=6.100",
+            "matplotlib>=3.8",
             "mypy>=1.10",
             "onnx>=1.17",
             "onnxruntime>=1.20",

@@ -160,8 +160,7 @@ def report(findings: Sequence[Findings], rows: Sequence[str]) -> str:
         parts.append(described(benchmark.photographs.resize, benchmark.label_map))
     if there:
         parts.append(_rows_table(findings, there))
-    counts = {count: f"images-{count}" for count in benchmark.counts} | {benchmark.config.generate.count: "refined"}
-    made = [(count, row) for count, row in sorted(counts.items()) if row in there]
+    made = [(count, row) for count, row in by_count(benchmark).items() if row in there]
     if len(made) > 1:
         cells = [[str(count), cell(found.mean(row) for found in findings)] for count, row in made]
         parts.append(markdown(["generated images", "mean of unseen domains"], cells))
@@ -170,6 +169,26 @@ def report(findings: Sequence[Findings], rows: Sequence[str]) -> str:
     if missing:
         parts.append(f"Not finished: {'; '.join(missing)}.\n")
     return "\n".join(parts)
+
+
+def by_count(benchmark: Benchmark) -> dict[int, str]:
+    """The rows that differ in the number of generated images, in its order."""
+    rows = {count: f"images-{count}" for count in benchmark.counts} | {benchmark.config.generate.count: "refined"}
+    return dict(sorted(rows.items()))
+
+
+def draw_curves(findings: Sequence[Findings], path: Path) -> None:
+    """Write the curves of what is there. Raises `UsageError` where it is too little, or matplotlib is missing."""
+    try:
+        from ablation_figure import draw, panels
+    except ImportError as error:
+        raise UsageError("--figure draws with matplotlib, which is not installed", "pip install matplotlib") from error
+
+    def means(row: str) -> list[float]:
+        return [value for found in findings if (value := found.mean(row)) is not None]
+
+    if not draw(panels(by_count(findings[0].benchmark)), means, path):
+        raise UsageError("--figure: no curve has two points yet", "finish more rows, or name more of them by --rows")
 
 
 def _quality_table(row: str, findings: Sequence[Findings]) -> str:
@@ -273,6 +292,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the pixels that each photograph is brought to",
     )
     parser.add_argument("--table", action="store_true", help="make nothing: print what is finished")
+    parser.add_argument("--figure", type=Path, metavar="SVG", help="draw curves of the rows into this file as well")
     return parser.parse_args(arguments)
 
 
@@ -286,7 +306,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UsageError(f"there is no row {row!r}", nearest(row, known, shown=len(known)))
     rows = [row for row in known if not options.rows or row in options.rows]
     if options.table or bring_up_to_date(benchmarks, rows):
-        print(report([Findings.of(benchmark, rows) for benchmark in benchmarks], rows))
+        findings = [Findings.of(benchmark, rows) for benchmark in benchmarks]
+        print(report(findings, rows))
+        if options.figure is not None:
+            draw_curves(findings, options.figure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The rows of the ablation: for each variant of the method the stages it needs. It runs none of them.
 
-The method itself is `pipelines.full`, as any run has it; each row leaves out, adds or replaces one thing.
+The method itself is `pipelines.full`, as any run has it but for its filters and its mix, which have rows of their own;
+each row leaves out, adds or replaces one thing.
 """
 
 import json
@@ -112,7 +113,7 @@ class Benchmark:
         self.unseen = DOMAINS[domains]
         self.counts = sorted({*counts} - {config.generate.count})
         self._parts = Parts.of(config, config.data)
-        # the method itself, as any run has it, less its filters: the other rows differ from it
+        # the method itself, as any run has it, less its filters and its mix: the other rows differ from it
         method = full.build(config.model_copy(update={"rounds": max(ROUNDS, config.rounds), "filter": None}))
         self._method = {stage.name: stage for stage in method}
         self.variants = {

@@ -324,6 +324,18 @@ def test_a_cell_has_mean_and_deviation_of_the_seeds_that_are_there(module: Modul
     assert module.cell([-0.01, 0.03], module.signed) == "+1.0 ± 2.8"
 
 
+def test_a_figure_has_the_curves_that_have_points(module: ModuleType, tmp_path: Path) -> None:
+    figure, path = importlib.import_module("ablation_figure"), tmp_path / "curves.svg"
+    known = {"repainted": [0.27, 0.28], "refined": [0.3], "images-50": [0.2]}
+    panels = figure.panels({50: "images-50", 200: "refined", 800: "images-800"})
+    assert figure.draw(panels, lambda row: known.get(row, []), path)
+    drawn = path.read_text()
+    assert "as published" in drawn and "with a mix" not in drawn and "generated images" in drawn
+    assert figure.draw(panels, lambda row: known.get(row, []), path) and path.read_text() == drawn
+    path.unlink()
+    assert not figure.draw(panels, lambda row: known["refined"] if row == "refined" else [], path) and not path.exists()
+
+
 def test_instances_without_a_class_are_ignored(module: ModuleType) -> None:
     majority = importlib.import_module("ablation_stages").majority_of_instances
     labels_HW = np.array([[3, 3, 5], [255, 255, 5], [255, 7, 0]], np.uint8)
