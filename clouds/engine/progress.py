@@ -35,7 +35,7 @@ class Progress:
 
     def skip(self, count: int) -> None:
         """Count what was done before, without it entering the rate."""
-        if not self._bar.disable:
+        if count and not self._bar.disable:
             self._bar.initial += count
             self._bar.n += count
             self._bar.refresh()

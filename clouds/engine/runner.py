@@ -14,7 +14,7 @@ from typing import TypeVar
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import read_json, write_atomic, write_json
 from clouds.engine.lock import hold
-from clouds.engine.planning import FORCING, StagePlan, plan_stage
+from clouds.engine.planning import FORCING, StagePlan, plan_stage, plan_stages
 from clouds.engine.progress import Progress
 from clouds.engine.runtime import Runtime
 from clouds.engine.session import begin_session, end_session
@@ -48,6 +48,7 @@ def run_stages(
         try:
             _together(runtime, lambda: write_atomic(run_dir / "config.yaml", resolved_config), main_only=True)
             editions = _together(runtime, lambda: _pin_editions(stages, run_dir, orders.force), main_only=True) or {}
+            _together(runtime, lambda: _fetch_ahead(stages, orders), main_only=True)
             prints: dict[str, str] = {}
             for stage in stages:
                 prints[stage.name] = _run_stage(stage, prints, runtime, orders, editions.get(stage.name, 0))
@@ -56,6 +57,13 @@ def run_stages(
     if runtime.is_main:
         # last of all: until here the same command means the same editions
         (run_dir / FORCING).unlink(missing_ok=True)
+
+
+def _fetch_ahead(stages: Sequence[Stage], orders: Orders) -> None:
+    """Have the weights of all that is to be made: one that cannot be had is told now, not after hours of training."""
+    for stage, plan in zip(stages, plan_stages(stages, retry=orders.retry), strict=True):
+        if stage.name in orders.force or not plan.up_to_date:
+            stage.fetch()
 
 
 def _pin_editions(stages: Sequence[Stage], run_dir: Path, force: frozenset[str]) -> dict[str, int]:

@@ -255,3 +255,20 @@ def test_an_input_error_in_loading_a_model_ends_the_run(tmp_path: Path, runtime:
     with pytest.raises(InputError, match="weights are damaged"):
         run()
     assert Run(tmp_path, runtime)().prepared == (0, 1)
+
+
+def test_weights_of_a_later_stage_that_cannot_be_had_are_told_before_anything_is_made(
+    tmp_path: Path, runtime: Runtime
+) -> None:
+    def missing() -> None:
+        raise CloudsError("weights are nowhere", "put them there")
+
+    run = Run(tmp_path, runtime)
+    run.double.fetch = missing  # type: ignore[method-assign]
+    with pytest.raises(CloudsError, match="weights are nowhere"):
+        run()
+    assert run.prepared == (0, 0) and not (tmp_path / "make").exists()
+    Run(tmp_path, runtime)()
+    done = Run(tmp_path, runtime)
+    done.double.fetch = missing  # type: ignore[method-assign]
+    assert done().prepared == (0, 0)
