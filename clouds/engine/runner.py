@@ -14,7 +14,7 @@ from typing import TypeVar
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import read_json, write_atomic, write_json
 from clouds.engine.lock import hold
-from clouds.engine.planning import FORCING, StagePlan, plan_stage
+from clouds.engine.planning import FORCING, StagePlan, plan_stage, plan_stages
 from clouds.engine.progress import Progress
 from clouds.engine.runtime import Runtime
 from clouds.engine.session import begin_session, end_session
@@ -43,6 +43,7 @@ def run_stages(
     Raises `CloudsError` when another run holds the folder, when it cannot be written, or when more items fail than
     the budget allows. Whatever happens, the same command goes on from there.
     """
+    _together(runtime, lambda: _look_ahead(stages), main_only=True)
     with ExitStack() as holding:
         _together(runtime, lambda: holding.enter_context(hold(run_dir)), main_only=True)
         try:
@@ -56,6 +57,11 @@ def run_stages(
     if runtime.is_main:
         # last of all: until here the same command means the same editions
         (run_dir / FORCING).unlink(missing_ok=True)
+
+
+def _look_ahead(stages: Sequence[Stage]) -> None:
+    """Plan what needs no other stage: bad files that are scored last are told before hours of work, not after."""
+    plan_stages([stage for stage in stages if not stage.needs])
 
 
 def _pin_editions(stages: Sequence[Stage], run_dir: Path, force: frozenset[str]) -> dict[str, int]:
