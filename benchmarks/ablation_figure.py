@@ -10,7 +10,7 @@ from pathlib import Path
 
 import matplotlib
 
-from clouds.engine.atomic import replacing
+from clouds.replacing import replacing
 
 matplotlib.use("svg")
 from matplotlib import pyplot

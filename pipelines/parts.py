@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clouds.data.labels import LabelMap
-from clouds.data.predictions import find_predictions
+from clouds.data.predictions import FoundPredictions, PredictionsConfig, find_predictions
 from clouds.data.samples import Dataset
 from clouds.data.submission import PredictionFiles
 from clouds.data.table import DataTable
@@ -27,7 +28,15 @@ from pipelines.generate import Generate
 from pipelines.judge import Judge, LabelLoss, PromptScore, ViewAgreement
 from pipelines.judge_source import JudgeSource
 from pipelines.label import Detectron2Teacher, Label, LabelConfig
-from pipelines.predictors import FilePredictor, FilesConfig, GivenModel, MadeModel, ScoredModel, SegmenterPredictor
+from pipelines.predictors import (
+    FilePredictor,
+    FilesConfig,
+    FindPredictions,
+    GivenModel,
+    MadeModel,
+    ScoredModel,
+    SegmenterPredictor,
+)
 from pipelines.refine import Refine, RefineConfig
 from pipelines.repaint import Repaint, RepaintConfig
 from pipelines.selftrain import AdaptConfig, Selftrain, SelftrainConfig
@@ -208,10 +217,18 @@ class Parts:
         evaluations: list[Stage] = []
         for name, files in config.predictions.items():
             _check_predictions(name, files.folder, stages)
-            found = {one: find_predictions(name, files, one, data.ids, self.label_map) for one, data in tested.items()}
-            predictor = FilePredictor(name, FilesConfig.of(config, files), found)
+            predictor = FilePredictor(name, FilesConfig.of(config, files), self._finder(name, files, tested))
             evaluations.append(self._evaluate(f"evaluate-{name}", predictor, tested))
         return evaluations
+
+    def _finder(self, name: str, files: PredictionsConfig, tested: Mapping[str, Dataset]) -> FindPredictions:
+        """Looks for the files of a data set when they are asked for, and once: a folder may have gone since."""
+
+        @cache
+        def find(dataset: str) -> FoundPredictions:
+            return find_predictions(name, files, dataset, tested[dataset].ids, self.label_map)
+
+        return find
 
     def _tested(self, config: EvaluateConfig) -> dict[str, Dataset]:
         return self.data.open_all(config.data, unlabelled=config.save_predictions is not False)

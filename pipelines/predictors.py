@@ -1,6 +1,6 @@
 """Whose predictions an evaluation scores: a segmenter of the run, one that is given, or files. It scores nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -144,13 +144,17 @@ class FilesConfig(ScoredConfig):
         return cls(**{name: getattr(config, name) for name in ScoredConfig.model_fields}, files=files)
 
 
+FindPredictions = Callable[[str], FoundPredictions]
+"""The predictions of a data set by its name; raises `CloudsError` where they are not all there."""
+
+
 @dataclass(frozen=True, repr=False)
 class FilePredictor:
     """Predictions are read from files, one for each item of each data set."""
 
     name: str
     config: FilesConfig
-    found: Mapping[str, FoundPredictions]
+    find: FindPredictions
 
     needs: ClassVar[Sequence[Stage]] = ()
     # nothing goes together but the records; a prediction is read when it is scored
@@ -163,17 +167,17 @@ class FilePredictor:
         return ""
 
     def item_stamp(self, dataset: str, index: int) -> str:
-        return f" {self.found[dataset].stamp(index)}"
+        return f" {self.find(dataset).stamp(index)}"
 
     def prepare(self, runtime: "Runtime") -> Predict:
         def predict(dataset: Dataset, indices: Sequence[int]) -> Iterator[tuple[int, Ids_HW]]:
-            files = self.found[dataset.name]
+            files = self.find(dataset.name)
             return ((position, files.read(index)) for position, index in enumerate(indices))
 
         return predict
 
     def check(self, dataset: str, index: int, prediction_HW: Ids_HW, labels_HW: Ids_HW) -> None:
-        self.found[dataset].check_size(index, prediction_HW.shape, labels_HW.shape)
+        self.find(dataset).check_size(index, prediction_HW.shape, labels_HW.shape)
 
     def protocol(self, dataset: str) -> Mapping[str, Any]:
-        return {"predictions": self.name, "form": self.found[dataset].form, "compared_at": "label resolution"}
+        return {"predictions": self.name, "form": self.find(dataset).form, "compared_at": "label resolution"}

@@ -233,7 +233,7 @@ def test_memory_and_the_weights_that_have_to_fit(doctor, needing, tmp_path, monk
     assert re.search(r"\nmemory +[\d.]+ GiB, [\d.]+ GiB free\n", doctor(needing)[1])
     # one that refines as it goes has the segmenter and the SAM in memory together
     tree = online_config(models, tmp_path / "run")
-    tree["train"]["segmenter"]["backbone"]["weights"] = str(models / "diffusion")
+    tree["train"]["segmenter"]["backbone"] = {"weights": str(models / "diffusion"), "frozen": True}
     online = write_config(tmp_path / "online.yaml", tree)
     told = json.loads(doctor(online, "--json", "--set", "generate.weights=owner/unknown")[1])
     assert told["weights_at_once"]["keys"] == ["train.segmenter.backbone.weights", "refine.sam.weights"]
@@ -244,6 +244,23 @@ def test_memory_and_the_weights_that_have_to_fit(doctor, needing, tmp_path, monk
     monkeypatch.setattr("clouds.commands.doctor.memories", lambda: full)
     assert "warning: cuda:0 has 1.0 kB free, less than" in doctor(needing, "--set", "runtime.device=auto")[1]
     assert "warning" not in doctor(needing, "--set", "runtime.device=cpu")[1]
+
+
+def test_copies_of_a_backbone_that_learns_have_to_fit_as_well(doctor, tmp_path):
+    models = small_models(tmp_path / "models")
+    tree = online_config(models, tmp_path / "run", refine_every=None)
+    tree["train"]["segmenter"]["backbone"] = {"weights": str(models / "diffusion"), "frozen": False}
+    path = write_config(tmp_path / "online.yaml", tree)
+    key, distance = "train.segmenter.backbone.weights", "--set=selftrain.feature_distance.classes=[car]"
+    offline = "--set=selftrain.online=null"
+    for times, changes in ((3, [distance]), (2, []), (2, [offline, distance]), (1, [offline])):
+        told = json.loads(doctor(path, "--json", *changes)[1])
+        size = next(need["bytes"] for need in told["weights"] if need["key"] == key)
+        assert told["weights_at_once"] == {"keys": [key] * times, "bytes": size * times}, changes
+    assert f"({key} 3 times); that is" in doctor(path, distance)[1]
+    # a frozen one is shared, and without a round none of it is done
+    for change in ("train.segmenter.backbone.frozen=true", "rounds=0"):
+        assert len(json.loads(doctor(path, "--json", "--set", change)[1])["weights_at_once"]["keys"]) == 1
 
 
 def test_prompts_are_read_as_a_run_would_read_them(doctor, needing, tmp_path):

@@ -1,5 +1,6 @@
 """What `clouds doctor` prints: what is on this machine, and what a config needs of it. It downloads nothing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,9 @@ _ESTIMATE = (
 )
 _IN_MEMORY = (
     "that is their size as stored: what is stored in float32 and computed in float16 takes half. What is computed with "
-    "them comes on top and is not known here; so do, of what a training learns, gradients and two moments of each."
+    "them comes on top and is not known here; so do, of what a training learns, gradients and two moments of each. An "
+    "online teacher and `selftrain.feature_distance` each keep a copy of a backbone that learns, which is counted; a "
+    "teacher's head is not."
 )
 _SHOWN = 60
 
@@ -147,7 +150,8 @@ class _Needs:
         """The largest weights that are loaded at one time, and a warning where they cannot fit."""
         if not self.at_once:
             return
-        keys = ", ".join(need.key for need in self.at_once)
+        times = Counter(need.key for need in self.at_once)
+        keys = ", ".join(key if count == 1 else f"{key} {count} times" for key, count in times.items())
         typer.echo(f"\nlargest weights in memory at one time: {_size(self.at_once_bytes)} ({keys}); {_IN_MEMORY}")
         for name, memory in _used(memories(), on_cpu=self.on_cpu).items():
             free = memory.total if memory.free is None else memory.free

@@ -8,8 +8,14 @@ from clouds.engine.planning import StagePlan, plan_stages
 
 
 def print_plan(assembly: Assembly, form: str = TERMINAL) -> None:
-    """A line per stage: up to date, or how many shards and why."""
-    plans = plan_stages(assembly.stages)
+    """A line per stage: up to date, or how many shards and why.
+
+    Raises `CloudsError` where that cannot be told of a stage that is not complete.
+    """
+    plans = plan_stages(assembly.stages, looking=True)
+    for plan in plans:
+        if plan.problem is not None and not plan.up_to_date:
+            raise plan.problem
     if form == JSON:
         print_json({"run": str(assembly.config.folder), "stages": [_row(plan) for plan in plans]})
         return
@@ -26,6 +32,8 @@ def print_plan(assembly: Assembly, form: str = TERMINAL) -> None:
 
 def _told(plan: StagePlan) -> tuple[str, str]:
     """The state of a stage and why."""
+    if plan.problem is not None:
+        return "complete", f"whether it is up to date cannot be told: {plan.problem.message}"
     if plan.up_to_date:
         return "up to date" + (f", {plan.failed} failed" if plan.failed else ""), ""
     count = "" if plan.shards is None else f"{len(plan.pending)} of {len(plan.shards)} shards: "
@@ -40,4 +48,5 @@ def _row(plan: StagePlan) -> dict[str, object]:
         "shards": None if plan.shards is None else len(plan.shards),
         "pending": None if plan.shards is None else len(plan.pending),
         "reasons": [] if plan.up_to_date else list(plan.reasons),
+        "problem": None if plan.problem is None else plan.problem.message,
     }

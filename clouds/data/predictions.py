@@ -119,7 +119,7 @@ def find_predictions(
     the form cannot be told, or the run's classes have no ids in it.
     """
     what = f"predictions {name!r}"
-    check_folder(what, config.folder)
+    _check_folder(name, what, config.folder)
     files = _Files(what, config, dataset)
     forms = (config.form,) if config.form else FORMS
     matched = [(form, files.match(form, ids)) for form in forms]
@@ -141,6 +141,15 @@ def find_predictions(
         _check_unlike_acdc(what, found.values(), label_map)
     lookup = PredictionFiles.of(form, label_map).lookup(label_map)
     return FoundPredictions(what, form, [found[id_] for id_ in ids], lookup, label_map.num_classes)
+
+
+def _check_folder(name: str, what: str, folder: Path) -> None:
+    try:
+        check_folder(what, folder)
+    except CloudsError as error:
+        # a run keeps the name of a folder that may have done its work
+        out = f"or leave these predictions out: --set evaluate.predictions.{name}=null"
+        raise CloudsError(error.message, f"{error.mend}; {out}") from error
 
 
 class _Files:

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from clouds.engine.atomic import replacing
+from clouds.replacing import replacing
 
 # the earliest time a ZIP can tell: the same files give the same bytes
 _TIME = (1980, 1, 1, 0, 0, 0)

@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clouds.engine.atomic import publish_folder, read_json, subfolders, sync_folder, write_atomic, write_json
+from clouds.engine.atomic import publish_folder, read_json, subfolders, write_atomic, write_json
 from clouds.engine.ledger import DONE, FAILED, Ledger, Record, latest_records
 from clouds.engine.shard import Shard, digest
+from clouds.replacing import sync_folder
 
 DESCRIPTION = "stage.json"
 SUMMARY = "shard.json"

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clouds.engine.process import place, process_start
 from clouds.errors import CloudsError
+from clouds.process import place, process_start
 
 HOLDER = "holder.json"
 HEARTBEAT_SECONDS = 10.0

@@ -22,6 +22,7 @@ class StagePlan:
 
     `shards` are all its shards, None while it waits for a stage it needs; `pending` those to be made; `reasons` say
     why, none when there is nothing to do. `changed` tells that what lies on disk was made from something else.
+    `problem` is why all this cannot be told: weights, data or files have gone from this machine.
     """
 
     name: str
@@ -32,6 +33,7 @@ class StagePlan:
     reasons: tuple[str, ...]
     changed: bool = False
     failed: int = 0
+    problem: CloudsError | None = None
 
     @property
     def up_to_date(self) -> bool:
@@ -66,13 +68,22 @@ def document(stage: Stage, upstream: Mapping[str, str]) -> Document:
     }
 
 
-def plan_stages(stages: Sequence[Stage], *, retry: bool = False) -> list[StagePlan]:
-    """The plan of every stage in order; a stage whose needs are not up to date waits for them."""
+def plan_stages(stages: Sequence[Stage], *, retry: bool = False, looking: bool = False) -> list[StagePlan]:
+    """The plan of every stage in order; a stage whose needs are not up to date waits for them.
+
+    Raises `CloudsError` where weights, data or files have gone from this machine. Who is only `looking` gets it as the
+    `problem` of the stage: what is complete counts as up to date, then, unless its config is another one.
+    """
     plans: dict[str, StagePlan] = {}
     for stage in stages:
         waits = [needed.name for needed in stage.needs if not plans[needed.name].up_to_date]
         prints = {name: plan.fingerprint for name, plan in plans.items()}
-        plans[stage.name] = plan_stage(stage, prints, waits=waits, retry=retry)
+        try:
+            plans[stage.name] = plan_stage(stage, prints, waits=waits, retry=retry)
+        except CloudsError as error:
+            if not looking:
+                raise
+            plans[stage.name] = _as_it_lies(stage, prints, waits, error)
     return list(plans.values())
 
 
@@ -113,18 +124,30 @@ def plan_stage(
 def outdated_reasons(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
     """Of each stage, by its name, why its output is not what the config asks for; nothing where it is.
 
-    Where that cannot be told, since weights have gone from this machine, what is complete counts as current.
+    Where that cannot be told, since weights, data or files have gone from this machine, what is complete counts as
+    current, unless its config is another one.
     """
-    try:
-        return {plan.name: plan.reasons for plan in plan_stages(stages)}
-    except CloudsError:
-        complete = {stage.name: (stage.artifact.description() or {}).get("complete") for stage in stages}
-        return {name: () if whole else ("not complete",) for name, whole in complete.items()}
+    return {plan.name: plan.reasons for plan in plan_stages(stages, looking=True)}
 
 
 def current_stages(stages: Sequence[Stage]) -> frozenset[str]:
     """The names of the stages whose output is what the config asks for, as far as `outdated_reasons` can tell."""
     return frozenset(name for name, reasons in outdated_reasons(stages).items() if not reasons)
+
+
+def _as_it_lies(stage: Stage, upstream: Mapping[str, str], waits: Sequence[str], problem: CloudsError) -> StagePlan:
+    """The plan of a stage whose inputs cannot be looked at, from what is on record of it."""
+    told = stage.artifact.description() or {}
+    former, print_ = told.get("document"), str(told.get("fingerprint", ""))
+    reasons = [] if told.get("complete") else ["not complete"]
+    if isinstance(former, dict):
+        # all but the inputs, which are taken to be what they were
+        now = {"version": stage.version, "config": dict(flatten(stage.config))}
+        now["upstream"] = {needed.name: upstream[needed.name] for needed in stage.needs}
+        content = _as_it_was({**former, **now}, former, stage.config)
+        reasons += _changes(former, content) if fingerprint(content) != print_ else []
+    reasons += [f"waits for {name}" for name in waits]
+    return StagePlan(stage.name, former or {}, print_, None, (), tuple(reasons), problem=problem)
 
 
 def _as_it_was(content: Document, former: object, config: BaseModel) -> Document:

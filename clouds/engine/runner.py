@@ -43,12 +43,15 @@ def run_stages(
     Raises `CloudsError` when another run holds the folder, when it cannot be written, or when more items fail than
     the budget allows. Whatever happens, the same command goes on from there.
     """
+    try:
+        _together(runtime, lambda: _look_ahead(stages, orders), main_only=True)
+    except OSError as error:
+        raise explain_os_error(error, run_dir) from error
     with ExitStack() as holding:
         _together(runtime, lambda: holding.enter_context(hold(run_dir)), main_only=True)
         try:
             _together(runtime, lambda: write_atomic(run_dir / "config.yaml", resolved_config), main_only=True)
             editions = _together(runtime, lambda: _pin_editions(stages, run_dir, orders.force), main_only=True) or {}
-            _together(runtime, lambda: _fetch_ahead(stages, orders), main_only=True)
             prints: dict[str, str] = {}
             for stage in stages:
                 prints[stage.name] = _run_stage(stage, prints, runtime, orders, editions.get(stage.name, 0))
@@ -59,8 +62,8 @@ def run_stages(
         (run_dir / FORCING).unlink(missing_ok=True)
 
 
-def _fetch_ahead(stages: Sequence[Stage], orders: Orders) -> None:
-    """Have the weights of all that is to be made: one that cannot be had is told now, not after hours of training."""
+def _look_ahead(stages: Sequence[Stage], orders: Orders) -> None:
+    """Tell bad files and weights that cannot be had before hours of work, not after: plan all, and fetch what it takes."""
     for stage, plan in zip(stages, plan_stages(stages, retry=orders.retry), strict=True):
         if stage.name in orders.force or not plan.up_to_date:
             stage.fetch()

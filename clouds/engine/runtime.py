@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import socket
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +14,7 @@ from clouds.engine.session import Device, Host, Place, Session, session_of
 from clouds.engine.settings import RuntimeConfig
 from clouds.engine.trackers import check_trackers
 from clouds.errors import UsageError
+from clouds.process import machine
 
 T = TypeVar("T")
 
@@ -73,10 +73,13 @@ class Runtime:
         host = Host(cpu_name(), os.cpu_count(), main_memory().total)
         kind, index = self.device.type, self.device.index or 0
         if kind == "cpu":
-            return Place(kind, host, socket.gethostname())
-        memory = torch.cuda.get_device_properties(index).total_memory if kind == "cuda" else None
-        name = torch.cuda.get_device_name(index) if kind == "cuda" else "Apple GPU"
-        return Place(kind, host, socket.gethostname(), Device(name, memory), index)
+            return Place(kind, host, machine())
+        if kind != "cuda":
+            return Place(kind, host, machine(), Device("Apple GPU", None), str(index))
+        found = torch.cuda.get_device_properties(index)
+        # processes that see one GPU each all call it 0; older versions of PyTorch know no more
+        id_ = str(getattr(found, "uuid", index))
+        return Place(kind, host, machine(), Device(torch.cuda.get_device_name(index), found.total_memory), id_)
 
     def agree(self, value: T) -> T:
         """The main process's value, on every process."""

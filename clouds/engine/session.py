@@ -39,13 +39,13 @@ class Host:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one process computes; `host_name` and `device_index` tell two of a kind apart and are not kept."""
+    """Where one process computes; `host_id` and `device_id` tell two of a kind apart and are not kept."""
 
     kind: str
     host: Host
-    host_name: str
+    host_id: str
     device: Device | None = None
-    device_index: int | None = None
+    device_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Session:
 
 def session_of(places: Sequence[Place], precision: str, versions: Mapping[str, str], revision: str | None) -> Session:
     """A session that begins now, of processes at these places."""
-    devices = {(one.host_name, one.device_index): one.device for one in places if one.device is not None}
-    hosts = {one.host_name: one.host for one in places}
+    devices = {(one.host_id, one.device_id): one.device for one in places if one.device is not None}
+    hosts = {one.host_id: one.host for one in places}
     return Session(
         begun=_now(),
         ended=None,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clouds.data.images import read_image, write_gray, write_image, write_labels
-from clouds.engine.atomic import sync_folder
 from clouds.export.notes import notes_file, write_note
+from clouds.replacing import sync_folder
 
 try:
     import fcntl

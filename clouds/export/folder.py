@@ -13,11 +13,12 @@ from typing import Any
 
 from clouds import __version__
 from clouds.engine.artifact import DESCRIPTION as STAGE
-from clouds.engine.atomic import is_scratch, read_json, write_json
+from clouds.engine.atomic import read_json, write_json
 from clouds.engine.ledger import DONE, Ledger, Record
 from clouds.engine.lock import hold, holder
 from clouds.errors import CloudsError, UsageError
 from clouds.export.files import WORK
+from clouds.replacing import is_scratch
 
 DESCRIPTION = "export.json"
 _PARTS = "parts.jsonl"

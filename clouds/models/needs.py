@@ -29,7 +29,7 @@ _JUDGED = {"loss": 2, "views": 1}
 """Bytes a pixel of what a filter has measured, by what it wants."""
 
 
-_SAM_OR_BACKBONE = re.compile(r"(^|\.)(sam|backbone)\.weights$")
+_SAM, _BACKBONE = re.compile(r"(^|\.)sam\.weights$"), re.compile(r"(^|\.)backbone\.weights$")
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,19 @@ def weights_needed(config: ConfigModel) -> list[WeightsNeed]:
 def loaded_at_once(config: ConfigModel, weights: list[WeightsNeed]) -> list[WeightsNeed]:
     """Of those weights whose size is known, the largest that are in memory at one time.
 
-    Models come one after the other; only a self-training that refines as it goes has a segmenter and a SAM.
+    Models come one after the other; only a self-training has several: a SAM beside the segmenter where it refines as
+    it goes, and copies of a backbone that learns, which stand here again: that of a teacher, and that which
+    `feature_distance` measures from. What is frozen they share.
     """
     together = [[need] for need in weights if need.size]
-    online = getattr(getattr(config, "selftrain", None), "online", None)
-    if online is not None and online.refine_every is not None:
-        together.append([need for need in weights if need.size and _SAM_OR_BACKBONE.search(need.key)])
+    selftrain = getattr(config, "selftrain", None)
+    if selftrain is not None and getattr(config, "rounds", True):
+        learns = any(not part.frozen for _, part in _parts(config, "") if isinstance(part, BackboneConfig))
+        copies = [one for one in (selftrain.online, selftrain.feature_distance) if one is not None and learns]
+        backbone = [need for need in weights if need.size and _BACKBONE.search(need.key)]
+        refines = selftrain.online is not None and selftrain.online.refine_every is not None
+        sam = [need for need in weights if need.size and _SAM.search(need.key)] if refines else []
+        together.append([*backbone * (1 + len(copies)), *sam])
     return max(together, key=lambda needs: sum(need.size or 0 for need in needs), default=[])
 
 

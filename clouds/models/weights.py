@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from clouds.errors import CloudsError
 from clouds.models.checksums import file_sha256
 from clouds.models.miniature import check_miniature, miniature_folder
+from clouds.replacing import replacing
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,9 @@ class HashCache:
             return
         self._known = {**self._read(), **self._known}
         try:
-            _write_atomically(self._path, json.dumps(self._known, indent=0, sort_keys=True))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self._path) as file:
+                file.write(json.dumps(self._known, indent=0, sort_keys=True).encode("utf-8"))
         except OSError as error:
             _log.warning("file hashes could not be remembered in %s: %s", self._path, error)
             return
@@ -228,16 +230,3 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _is_entry(entry: object) -> bool:
     return isinstance(entry, list) and [type(part) for part in entry] == [int, int, str]
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise

@@ -1,6 +1,6 @@
 """Scores that lie in a run and are not shown, since they are not what the config asks for: whose, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from clouds.engine.stage import Stage
 from clouds.report.tables import scores_of
 
 _EVALUATE = "evaluate"
+_UNKNOWN = "the config has no such stage"
 
 Reasons = Mapping[str, Sequence[str]]
 """Why the output of each stage, by its name, is not what the config asks for; nothing where it is."""
@@ -32,20 +33,31 @@ class LeftOut:
 def left_out(run_folder: Path, stages: Sequence[Stage], reasons: Reasons) -> list[LeftOut]:
     """The scores of stages that are not current, in their order, then of those that the config has no more."""
     known = {stage.name for stage in stages}
-    found = [(stage.artifact, _why(stage, reasons)) for stage in stages if reasons[stage.name]]
+    scores = {stage.name: scores_of([stage.artifact]) for stage in stages if reasons[stage.name]}
+    origins = _origins(stages, reasons) if any(scores.values()) else {}
+    found = [
+        LeftOut(model.model, stage.name, _why(stage, reasons, origins[stage.name]))
+        for stage in stages
+        for model in scores.get(stage.name, ())
+    ]
     others = (Artifact(run_folder / name) for name in subfolders(run_folder) if name not in known)
     scored = [one for one in others if (one.description() or {}).get("kind") == _EVALUATE]
-    found += [(artifact, ("the config has no such stage",)) for artifact in scored]
-    return [LeftOut(scores.model, artifact.name, why) for artifact, why in found for scores in scores_of([artifact])]
+    found += [LeftOut(model.model, one.name, (_UNKNOWN,)) for one in scored for model in scores_of([one])]
+    return found
 
 
-def _why(stage: Stage, reasons: Reasons) -> tuple[str, ...]:
+def _why(stage: Stage, reasons: Reasons, origins: Iterable[str]) -> tuple[str, ...]:
     """The stage's own reasons and, where it waits for others, those of the first of them."""
-    first = (f"{needed.name}: {'; '.join(reasons[needed.name])}" for needed in _origins(stage, reasons))
-    return *reasons[stage.name], *dict.fromkeys(first)
+    return *reasons[stage.name], *(f"{name}: {'; '.join(reasons[name])}" for name in origins)
 
 
-def _origins(stage: Stage, reasons: Reasons) -> list[Stage]:
-    """The stages before it that are not current, though all that they need is."""
-    outdated = [needed for needed in stage.needs if reasons.get(needed.name)]
-    return [origin for needed in outdated for origin in (_origins(needed, reasons) or [needed])]
+def _origins(stages: Sequence[Stage], reasons: Reasons) -> dict[str, tuple[str, ...]]:
+    """Of each stage, the names of the stages before it that are not current, though all that they need is.
+
+    What a stage needs comes before it, so each is looked at once, however many ways lead to it.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for stage in stages:
+        outdated = [needed.name for needed in stage.needs if reasons.get(needed.name)]
+        found[stage.name] = tuple(dict.fromkeys(one for name in outdated for one in found.get(name) or (name,)))
+    return found

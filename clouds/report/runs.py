@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,29 +99,48 @@ def _json(scores: Mapping[str, Sequence[ModelScores]], spreads: Mapping[str, Map
     }
 
 
-def _check_alike(scores: Mapping[str, Sequence[ModelScores]]) -> None:
-    """The images, how they were shown and the classes must agree: they are what a data set's score is of.
+@dataclass(frozen=True)
+class _Told:
+    """How a model of a run was scored on a data set, as far as it has to be how others were."""
 
-    How predictions in files came about is not known: of them only the images and the classes.
-    """
-    first: dict[tuple[str, bool], tuple[str, dict[str, Any]]] = {}
+    run: str
+    model: str
+    values: Mapping[str, Any]
+
+
+def _check_alike(scores: Mapping[str, Sequence[ModelScores]]) -> None:
+    """The images, how they were shown and the classes must agree: they are what a data set's score is of."""
+    first: dict[tuple[str, str], _Told] = {}
     for run, found in scores.items():
         for model in found:
             for name, result in model.results.items():
-                told = {key: value for key, value in result["protocol"].items() if key != "failed"}
-                told["classes"] = list(result["iou"])
-                common = {key: told.get(key) for key in _COMMON}
-                _check_equal(run, name, common, first.setdefault((name, True), (run, common)))
-                if not from_files(result["protocol"]):
-                    _check_equal(run, name, told, first.setdefault((name, False), (run, told)))
+                for group, values in _to_agree(model.model, result):
+                    told = _Told(run, model.model, values)
+                    _check_equal(name, first.setdefault((name, group), told), told)
 
 
-def _check_equal(run: str, name: str, told: dict[str, Any], first: tuple[str, dict[str, Any]]) -> None:
-    other, before = first
-    differing = [key for key in told.keys() | before.keys() if told.get(key) != before.get(key)]
+def _to_agree(model: str, result: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What has to be the same in every group of scores that a score belongs to, by the group.
+
+    How predictions in files came about is not known: of them only the images and the classes. An image on which one
+    model failed leaves the scores of others what they are, but is one less in the mean over this model's runs.
+    """
+    told = {key: value for key, value in result["protocol"].items() if key != "failed"}
+    scored, told["classes"] = told["images"], list(result["iou"])
+    told["images"] = scored + result["protocol"].get("failed", 0)
+    yield "all", {key: told.get(key) for key in _COMMON}
+    if not from_files(result["protocol"]):
+        yield "shown", told
+    yield f"model {model}", {"images": scored}
+
+
+def _check_equal(name: str, before: _Told, told: _Told) -> None:
+    keys = told.values.keys() | before.values.keys()
+    differing = ", ".join(sorted(key for key in keys if told.values.get(key) != before.values.get(key)))
     if differing:
-        what = ", ".join(sorted(differing))
+        failed = "; `clouds retry` takes up images that failed" if differing == "images" else ""
         raise UsageError(
-            f"data set {name!r} was scored differently in {other} and {run}: {what}",
-            "compare runs whose `data` and `evaluate` are the same",
+            f"data set {name!r} was scored differently in {before.run} ({before.model}) and {told.run} "
+            f"({told.model}): {differing}",
+            f"compare runs whose `data` and `evaluate` are the same{failed}",
         )

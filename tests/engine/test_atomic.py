@@ -8,17 +8,15 @@ import pytest
 
 from clouds.engine.archive import write_zip
 from clouds.engine.atomic import (
-    _place,
-    is_scratch,
     publish_folder,
     read_json,
-    replacing,
     subfolders,
     write_atomic,
     write_json,
     write_pieces,
 )
-from clouds.engine.process import process_start
+from clouds.process import process_start
+from clouds.replacing import _place, is_scratch, replacing
 
 
 def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -60,13 +58,14 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
 def test_what_lives_or_may_live_elsewhere_is_left_and_what_never_grew_is_not(tmp_path: Path) -> None:
     mine = f"{os.getpid()}-{process_start(os.getpid())}"
     here, elsewhere = f".a.{_place()}-{mine}-0123abcd.tmp", f".a.00000000-{mine}-0123abcd.tmp"
-    old = f".b.00000000-{mine}-0123abcd.tmp"
-    for name in (here, elsewhere, old, ".user.tmp"):
+    # this process lives, however long it has stood still
+    asleep, old = f".b.{_place()}-{mine}-0123abcd.tmp", f".b.00000000-{mine}-0123abcd.tmp"
+    for name in (here, elsewhere, asleep, old, ".user.tmp"):
         (tmp_path / name).touch()
-    os.utime(tmp_path / old, (0, 0))
-    os.utime(tmp_path / ".user.tmp", (0, 0))
+    for name in (asleep, old, ".user.tmp"):
+        os.utime(tmp_path / name, (0, 0))
     write_atomic(tmp_path / "a", "whole")
-    assert sorted(os.listdir(tmp_path)) == sorted([here, elsewhere, ".user.tmp", "a"])
+    assert sorted(os.listdir(tmp_path)) == sorted([here, elsewhere, asleep, ".user.tmp", "a"])
 
 
 def test_of_two_writers_at_once_each_writes_whole_and_the_last_to_end_wins(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from toy_stages import Double, Make, ToyConfig
 
 from clouds.config import ConfigModel
 from clouds.engine.fingerprint import differences, fingerprint
-from clouds.engine.planning import StagePlan, plan_stages
+from clouds.engine.planning import StagePlan, outdated_reasons, plan_stages
 from clouds.engine.runner import Orders, run_stages
 from clouds.engine.runtime import Runtime
 from clouds.engine.stage import Stage
+from clouds.errors import CloudsError
 
 
 class MakeOf(Make):
@@ -239,6 +240,31 @@ def test_differences_name_each_cause_once() -> None:
         'config text: "x" -> "' + "x" * 56 + "...",
         "upstream other changed",
     ]
+
+
+def test_what_has_gone_hides_nothing_but_itself(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of one stage, or all that it is told by; what is known of the others, and of its own config, counts."""
+
+    def gone(self: Stage) -> Any:
+        if self.name == "make":
+            raise CloudsError("the files are gone")
+        return Make.shards(self) if lost == "shards" else MakeOf.weights  # type: ignore[arg-type]
+
+    for lost in ("shards", "identity"):
+        with monkeypatch.context() as patch:
+            patch.setattr(MakeOf, lost, gone)
+            assert not any(outdated_reasons(stages(done)).values())
+            with pytest.raises(CloudsError, match="the files are gone"):
+                plan_stages(stages(done))
+            changed = outdated_reasons(stages(done, second={"text": "b"}))
+            assert changed == {
+                "make": (),
+                "double": ('config text: "a" -> "b"',),
+                "redouble": ("upstream double changed", "waits for double"),
+                "other": (),
+            }
+            assert outdated_reasons(stages(done, {"text": "b"}))["make"] == ('config text: "a" -> "b"',)
+            assert outdated_reasons(stages(done / "fresh"))["make"] == ("not complete",)
 
 
 def test_planning_imports_no_torch() -> None:

@@ -3,13 +3,16 @@
 import json
 import os
 import platform
+import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from toy_stages import Double, Make, ToyConfig
 
+from clouds import process
 from clouds.engine import environment
 from clouds.engine.artifact import Artifact
 from clouds.engine.planning import plan_stages
@@ -59,7 +62,7 @@ def test_a_run_that_goes_on_elsewhere_has_a_session_of_each(
         run_stages([make, double], tmp_path, runtime, Orders())
     [first] = read_sessions(tmp_path / "make")
     assert first.ended is not None, "an interruption is an end"
-    elsewhere = Place("cuda", HOST, "node", CARD, 0)
+    elsewhere = Place("cuda", HOST, "node", CARD, "0")
     monkeypatch.setattr(Runtime, "_place", lambda self: elsewhere)
     run_stages(stages(tmp_path), tmp_path, runtime, Orders())
     again = read_sessions(tmp_path / "make")
@@ -110,7 +113,7 @@ def test_a_record_that_was_being_written_when_the_process_died_is_gone_after_the
 
 def test_processes_are_counted_by_device_and_by_machine() -> None:
     places = [
-        Place("cuda", HOST, node, CARD if index else replace(CARD, name="Imagined 200"), index)
+        Place("cuda", HOST, node, CARD if index else replace(CARD, name="Imagined 200"), str(index))
         for node in ("a", "b")
         for index in range(3)
     ]
@@ -118,6 +121,25 @@ def test_processes_are_counted_by_device_and_by_machine() -> None:
     assert session.processes == 6
     assert session.devices == (Device("Imagined 200", CARD.memory, 2), Device(CARD.name, CARD.memory, 4))
     assert session.hosts == (replace(HOST, count=2),)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["uuid", "none"])
+def test_gpus_that_all_are_number_0_are_counted_by_what_tells_them_apart(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Each process sees one GPU alone, on machines that share a name; two processes share a GPU."""
+    monkeypatch.setattr(Runtime, "device", torch.device("cuda", 0))
+    monkeypatch.setattr(socket, "gethostname", lambda: "worker")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: CARD.name)
+    places = []
+    for boot, card in (("one", "a"), ("one", "b"), ("one", "b"), ("two", "c")):
+        found = SimpleNamespace(total_memory=CARD.memory, **({"uuid": f"GPU-{card}"} if known else {}))
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index, found=found: found)
+        monkeypatch.setattr(process, "_boot_id", lambda boot=boot: boot)
+        places.append(runtime._place())
+    session = session_of(places, "bf16", {}, None)
+    assert [one.count for one in session.hosts] == [2]
+    assert session.devices == (replace(CARD, count=3 if known else 2),)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '[{"begun": "x"}]', "null"])

@@ -202,3 +202,15 @@ def test_a_plan_may_import_weights_and_configs_without_the_model_libraries() -> 
         "assert not {'torch', 'diffusers', 'transformers', 'huggingface_hub'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_a_killed_process_left_of_remembered_hashes_is_removed_by_the_next(folder: Path, tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os.replace = lambda *_: os._exit(9)  # type: ignore[assignment]
+        identity(folder, HashCache(tmp_path / "hashes" / "hashes.json"))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert len(os.listdir(tmp_path / "hashes")) == 1
+    identity(folder, HashCache(tmp_path / "hashes" / "hashes.json"))
+    assert os.listdir(tmp_path / "hashes") == ["hashes.json"]

@@ -165,6 +165,47 @@ def test_one_file_that_changes_is_scored_anew_and_a_moved_folder_is_not(
     assert [json.loads(line)["id"] for line in ledger] == ["fog-000002", "fog-000003", "fog-000003"]
 
 
+@pytest.mark.parametrize("lost", ["folder", "file"])
+def test_scores_outlive_the_files_they_are_of(
+    alone: Config, clouds: Clouds, painted: Path, tmp_path: Path, lost: str
+) -> None:
+    assert clouds("evaluate", alone(), "--predictions", f"it={painted}")[0] == 0
+    run = tmp_path / "alone"
+    if lost == "folder":
+        shutil.rmtree(painted)
+    else:
+        (painted / "night" / "night-000001.png").unlink()
+    why = "is missing" if lost == "folder" else "have no prediction in"
+    [told] = json.loads(clouds("status", run, "--json")[1])["stages"]
+    assert (told["name"], told["done"], told["state"]) == ("evaluate-it", 8, "complete")
+    for command in ("report", "compare"):
+        status, out, err = clouds(command, run, "--format", "md")
+        assert status == 0 and "| it " in out and "left out" not in out, err
+    status, out, err = clouds("plan", run)
+    assert status == 0 and "cannot be told: predictions 'it'" in out and why in out, err
+    [row] = json.loads(clouds("plan", run, "--json")[1])["stages"]
+    assert row["up_to_date"] and why in row["problem"]
+    # to score them otherwise, or anew, they have to be there
+    other = ("--set", "evaluate.scoring.resamples=60")
+    assert "left out: it" in clouds("report", run, *other)[1]
+    assert clouds("plan", run, *other)[0] == 1
+    for more in ((), ("--force", "evaluate-it"), other):
+        status, _, err = clouds("run", run, *more)
+        assert status == 1 and why in err and "mend: " in err
+    assert (run / "evaluate-it" / "scores.json").exists()
+
+
+@pytest.mark.usefixtures("no_model_is_loaded")
+def test_bad_predictions_are_told_before_any_work_of_a_forced_run(
+    config: Config, clouds: Clouds, painted: Path, tmp_path: Path
+) -> None:
+    missing = f"evaluate.predictions.it={painted.rename(tmp_path / 'moved')}/none"
+    status, _, err = clouds("run", config(), "--set", missing, "--force", "evaluate-one")
+    assert status == 1 and "predictions 'it'" in err and "is missing" in err and "it=null" in err
+    assert not (tmp_path / "run").exists()
+    assert clouds("plan", config(), "--set", missing, "--set", "evaluate.predictions.it=null")[0] == 0
+
+
 def test_names_of_other_tools(alone: Config, clouds: Clouds, painted: Path, tmp_path: Path) -> None:
     """Flat, nested or with an end of their own."""
     assert clouds("evaluate", alone("straight"), "--predictions", f"it={painted}")[0] == 0

@@ -118,7 +118,7 @@ def test_one_run_has_no_spread_and_one_data_set_no_mean():
 def test_runs_scored_by_other_protocols_are_no_sample(key, value, told):
     other = model("train", fog=0.2)
     other.results["fog"]["protocol"] = {**PROTOCOL, key: value}  # type: ignore[index]
-    with pytest.raises(UsageError, match=f"'fog' was scored differently in a and b: {told}"):
+    with pytest.raises(UsageError, match=rf"'fog' was scored differently in a \(train\) and b \(train\): {told}"):
         runs_text({"a": [model("train", fog=0.2)], "b": [other]}, "md", None)
 
 
@@ -132,8 +132,22 @@ def test_of_predictions_in_files_only_images_and_classes_must_agree():
     # how the models were shown the images, whichever comes last
     assert found["protocols"]["fog"] == PROTOCOL
     how["images"] = 2
-    with pytest.raises(UsageError, match="differently in a and a: images"):
+    with pytest.raises(UsageError, match=r"differently in a \(theirs\) and a \(train\): images"):
         runs_text(runs, "md", None)
+
+
+def test_an_image_on_which_one_model_failed_keeps_no_other_from_being_compared():
+    files, train = model("theirs", fog=0.4), model("train", fog=0.2)
+    how = {"images": 3, "failed": 0, "predictions": "theirs", "form": "labels", "compared_at": "label resolution"}
+    files.results["fog"]["protocol"] = how  # type: ignore[index]
+    train.results["fog"]["protocol"] = {**PROTOCOL, "images": 2, "failed": 1}  # type: ignore[index]
+    run = [train, files, model("adapt", fog=0.3)]
+    found = json.loads(runs_text({"a": run}, "json", None))["models"]
+    assert [found[name]["fog"]["mean"] for name in ("train", "theirs", "adapt")] == [0.2, 0.4, 0.3]
+    # the mean over runs of this very model would be of other images in each
+    with pytest.raises(UsageError, match=r"in a \(train\) and b \(train\): images") as raised:
+        runs_text({"a": run, "b": [model("train", fog=0.2)]}, "md", None)
+    assert "clouds retry" in raised.value.mend
 
 
 def test_the_foot_of_a_table_tells_what_was_left_out():
@@ -149,5 +163,5 @@ def test_the_foot_of_a_table_tells_what_was_left_out():
 def test_runs_of_other_classes_are_no_sample():
     other = model("train", fog=0.2)
     other.results["fog"]["iou"] = {"sky": 0.1, "car": 0.3}  # type: ignore[index]
-    with pytest.raises(UsageError, match="differently in a and b: classes"):
+    with pytest.raises(UsageError, match=r"differently in a \(train\) and b \(train\): classes"):
         runs_text({"a": [model("train", fog=0.2)], "b": [other]}, "md", None)

@@ -1,4 +1,4 @@
-"""Which process this is, in a text that others can read, and whether a process lives. It knows no file of ours."""
+"""Which process this is and where, in texts that others can read, and whether one lives. It knows no file of ours."""
 
 import os
 import socket
@@ -8,6 +8,11 @@ from pathlib import Path
 def place() -> dict[str, str]:
     """Where a process number means something: this host since it was started, and in it this container."""
     return {"host": socket.gethostname(), "boot": _boot_id(), "namespace": _process_namespace()}
+
+
+def machine() -> str:
+    """A text that tells machines apart whatever their names; containers on one machine have that machine's."""
+    return _boot_id() or socket.gethostname()
 
 
 def process_start(pid: int) -> str | None:
