@@ -63,7 +63,7 @@ def run_stages(
 
 
 def _look_ahead(stages: Sequence[Stage], orders: Orders) -> None:
-    """Tell bad files and weights that cannot be had before hours of work, not after: plan all, and fetch what it takes."""
+    """Plan all, and fetch weights: what cannot be had is told before hours of work, not after."""
     for stage, plan in zip(stages, plan_stages(stages, retry=orders.retry), strict=True):
         if stage.name in orders.force or not plan.up_to_date:
             stage.fetch()
