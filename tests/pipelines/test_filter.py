@@ -123,10 +123,8 @@ def test_the_mean_of_a_class_can_be_that_of_the_sources_true_labels(copy_of_fini
         expected = -share_KHW[class_id][own_HW].log().sum() * 4096
         assert count == own_HW.sum() and loss_sum == pytest.approx(float(expected), rel=1e-2)
     mean = {one: loss_sum / count for one, (count, loss_sum) in sums.items()}
-    hard = [
-        sum(pixels * mean.get(one, 0) for one, pixels, _ in row["classes"]) / sum(row[1] for row in row["classes"])
-        for row in loss.values()
-    ]
+    known = [[(mean[one], pixels) for one, pixels, _ in row["classes"] if one in mean] for row in loss.values()]
+    hard = [np.average(*np.transpose(one)) for one in known]
     times = dict(zip(loss, times_by_hardness(np.array(hard), 3).tolist(), strict=True))
     for id_, row in rows(copy_of_finished, "filter-1").items():
         labels_HW = ids(copy_of_finished, "refine-1", refined[id_])
