@@ -14,7 +14,7 @@ from clouds.config import ConfigModel
 from clouds.data.images import write_image, write_labels
 from clouds.data.samples import Dataset
 from clouds.engine.artifact import Artifact
-from clouds.engine.shard import Item, Shard, digest
+from clouds.engine.shard import Item, Listed, Shard, digest
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import InputError
@@ -113,26 +113,22 @@ class Photographs:
         """Nothing: it has no weights."""
 
     def shards(self) -> Iterable[Shard]:
-        for number, start in enumerate(range(0, len(self.dataset.ids), self.shard_items)):
-            items = self._items(range(start, min(start + self.shard_items, len(self.dataset.ids))))
-            yield Shard(f"{number:05d}", len(items), digest(item.token for item in items))
+        return self._listed().shards()
 
     def prepare(self, runtime: "Runtime") -> Worker:
         def work_on(shard: Shard, work: ShardWork) -> None:
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
                 return [self._write(item, work.folder) for item in batch]
 
-            start = int(shard.id) * self.shard_items
-            work.map(self._items(range(start, start + shard.size)), process, batch_size=50)
+            work.map(self._listed().items(shard), process, batch_size=50)
 
         return work_on
 
     def finish(self) -> None:
         """Nothing: only the benchmark reads them."""
 
-    def _items(self, indices: range) -> list[Item]:
-        ids, stamp = self.dataset.ids, self.dataset.stamp
-        return [Item(ids[index], f"{ids[index]} {stamp(index)}", index) for index in indices]
+    def _listed(self) -> Listed:
+        return Listed(ids=self.dataset.ids, stamp=self.dataset.stamp, shard_items=self.shard_items)
 
     def _write(self, item: Item, folder: Path) -> Row | Exception:
         try:

@@ -11,7 +11,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -93,6 +93,9 @@ class ConfigModel(BaseModel):
     """A frozen group of config values; an unknown key is an error; the docstring under a field is its description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Where keys of a stage's config stood in older versions, `old.key: new.key`, so that a plan knows them again."""
 
 
 def load_tree(path: Path) -> dict[str, Any]:
@@ -228,6 +231,14 @@ def absent_defaults(config: BaseModel, known: Collection[str], prefix: str = "")
             yield from _absent_within(value, known, key)
         elif not field.is_required() and value == field.get_default(call_default_factory=True):
             yield from (one for one, _ in _flatten_value(value, key, False))
+
+
+def renamed(key: str, names: Mapping[str, str]) -> str:
+    """A dotted key, or one within it, under the name that `names` has for it; as it is where that has none."""
+    for one, other in names.items():
+        if _has((key,), one):
+            return other + key.removeprefix(one)
+    return key
 
 
 def dump_yaml(config: BaseModel) -> str:

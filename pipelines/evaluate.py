@@ -1,6 +1,5 @@
 """The stage `evaluate`: how well a segmenter, or whoever predicted, does on labelled data sets. It changes no model."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from clouds.data.table import SetName
 from clouds.engine.archive import write_zip
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic, write_json
-from clouds.engine.shard import Item, Shard, digest, named_shards
+from clouds.engine.shard import Item, Listed, Shard, list_name, made_from
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
 from clouds.errors import InputError
@@ -137,15 +136,14 @@ class Evaluate:
         """Nothing: weights are made by another stage, and files are there."""
 
     def shards(self) -> Iterable[Shard]:
-        for name, dataset in self.datasets.items():
-            stamps = [f"{item} {self._stamp(dataset, index)}" for index, item in enumerate(dataset.ids)]
-            yield from named_shards(name, stamps, self.shard_items, self._made_from(dataset))
+        for name in self.datasets:
+            yield from self._listed(name).shards()
 
     def prepare(self, runtime: "Runtime") -> Worker:
         predict = self.predictor.prepare(runtime)
 
         def work_on(shard: Shard, work: ShardWork) -> None:
-            name, _, number = shard.id.rpartition("-")
+            name = list_name(shard.id)
             dataset = self.datasets[name]
 
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
@@ -154,8 +152,7 @@ class Evaluate:
                     rows[position] = self._row(batch[position], dataset, prediction_HW, work.folder)
                 return [rows[position] for position in range(len(batch))]
 
-            start = int(number) * self.shard_items
-            work.map(self._items(dataset, range(start, start + shard.size)), process, self.predictor.batch_size)
+            work.map(self._listed(name).items(shard), process, self.predictor.batch_size)
 
         return work_on
 
@@ -170,17 +167,15 @@ class Evaluate:
             for name in self.datasets:
                 write_zip(self.artifact.folder / f"{name}.{self.files.form}.zip", self._saved(name))
 
-    def _items(self, dataset: Dataset, indices: range) -> list[Item]:
-        made_from = self._made_from(dataset)
-        return [Item(dataset.ids[index], f"{made_from} {self._stamp(dataset, index)}", index) for index in indices]
+    def _listed(self, name: str) -> Listed:
+        """The items of a data set: each has the stamp of its files, and that of its prediction where there is one."""
+        dataset = self.datasets[name]
 
-    def _made_from(self, dataset: Dataset) -> str:
-        """What stamps every score of a data set: who predicted, and how the data set is read."""
-        return digest([self.predictor.stamp(), json.dumps(dataset.identity(), sort_keys=True)])
+        def stamp(index: int) -> str:
+            return dataset.stamp(index) + self.predictor.item_stamp(dataset.name, index)
 
-    def _stamp(self, dataset: Dataset, index: int) -> str:
-        """What stamps the score of an item besides: its own files, and that of its prediction where there is one."""
-        return dataset.stamp(index) + self.predictor.item_stamp(dataset.name, index)
+        of = made_from(self.predictor.stamp(), dataset.identity())
+        return Listed(name=name, ids=dataset.ids, stamp=stamp, shard_items=self.shard_items, of=of)
 
     def _row(self, item: Item, dataset: Dataset, prediction_HW: Ids_HW, folder: Path) -> Row | Exception:
         row: Row = {"id": item.id, "dataset": dataset.name}
@@ -204,7 +199,7 @@ class Evaluate:
                 yield Path(row[SAVED]).name, self.artifact.shard_folder(shard) / row[SAVED]
 
     def _shards(self, name: str) -> list[str]:
-        return [shard for shard in self.artifact.shard_ids() if shard.rpartition("-")[0] == name]
+        return [shard for shard in self.artifact.shard_ids() if list_name(shard) == name]
 
     def _protocol(self, name: str) -> dict[str, Any]:
         summaries = [summary for shard in self._shards(name) if (summary := self.artifact.summary(shard)) is not None]

@@ -4,22 +4,27 @@ FreeMask (arXiv 2310.15160) takes from it what loss is usual for a class, which 
 exceed by far. It decides nothing.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clouds.data.labels import LabelMap
 from clouds.data.samples import Dataset
 from clouds.engine.artifact import Artifact
 from clouds.engine.atomic import write_atomic
-from clouds.engine.shard import Item, Shard, digest, named_shards
+from clouds.engine.shard import Item, Listed, Shard, list_name, made_from
 from clouds.engine.stage import Stage, Worker
 from clouds.engine.work import Row, ShardWork
+from clouds.errors import InputError
 from clouds.models.judge_config import LossConfig
 
 if TYPE_CHECKING:
     from clouds.engine.runtime import Runtime
+
+Bytes: TypeAlias = NDArray[np.uint8]
 
 _CARD = (
     "How well the segmenter that labelled the generated images bears out the true labels of others. In\n"
@@ -66,9 +71,8 @@ class JudgeSource:
         """Nothing: its weights are made by another stage."""
 
     def shards(self) -> Iterable[Shard]:
-        for name, dataset in self.datasets.items():
-            stamps = [f"{item} {dataset.stamp(index)}" for index, item in enumerate(dataset.ids)]
-            yield from named_shards(name, stamps, self.shard_items, self._made_from(dataset))
+        for name in self.datasets:
+            yield from self._listed(name).shards()
 
     def prepare(self, runtime: "Runtime") -> Worker:
         from clouds.models.inference import predict_scores
@@ -80,28 +84,48 @@ class JudgeSource:
         autocast = runtime.accelerator.autocast
 
         def work_on(shard: Shard, work: ShardWork) -> None:
-            name, _, number = shard.id.rpartition("-")
-            dataset, start = self.datasets[name], int(number) * self.shard_items
+            name = list_name(shard.id)
 
             def process(batch: Sequence[Item]) -> list[Row | Exception]:
-                images = [dataset.image(item.payload) for item in batch]
-                maps = [dataset.labels(item.payload) for item in batch]
-                classes: dict[int, list[list[int]]] = {}
+                rows: dict[str, Row | Exception] = {}
+                whole: list[tuple[str, Bytes, Bytes]] = []
+                for item in batch:
+                    read = _read(self.datasets[name], item)
+                    if isinstance(read, InputError):
+                        # it leaves the others of its batch alone
+                        rows[item.id] = read
+                    else:
+                        whole.append((item.id, *read))
+                images = [image_HWC for _, image_HWC, _ in whole]
                 for position, scores_KHW in predict_scores(segmenter, images, autocast, self.config):
-                    loss_HW = label_loss(scores_KHW, maps[position], ignore)
-                    classes[position] = count_classes(maps[position], loss_HW, ignore)
-                return [{"id": item.id, "dataset": name, "classes": classes[at]} for at, item in enumerate(batch)]
+                    id_, _, labels_HW = whole[position]
+                    loss_HW = label_loss(scores_KHW, labels_HW, ignore)
+                    rows[id_] = {"id": id_, "dataset": name, "classes": count_classes(labels_HW, loss_HW, ignore)}
+                return [rows[item.id] for item in batch]
 
-            work.map(self._items(dataset, range(start, start + shard.size)), process, self.config.batch_size)
+            work.map(self._listed(name).items(shard), process, self.config.batch_size)
 
         return work_on
 
     def finish(self) -> None:
         write_atomic(self.artifact.folder / "README.md", f"# {self.name}\n\n{_CARD}\n")
 
-    def _items(self, dataset: Dataset, indices: range) -> list[Item]:
-        made_from = self._made_from(dataset)
-        return [Item(dataset.ids[index], f"{made_from} {dataset.stamp(index)}", index) for index in indices]
+    def _listed(self, name: str) -> Listed:
+        dataset = self.datasets[name]
+        of = made_from(self.teacher.artifact.stamp(), dataset.identity())
+        return Listed(name=name, ids=dataset.ids, stamp=dataset.stamp, shard_items=self.shard_items, of=of)
 
-    def _made_from(self, dataset: Dataset) -> str:
-        return digest([self.teacher.artifact.stamp(), json.dumps(dataset.identity(), sort_keys=True)])
+
+def _read(dataset: Dataset, item: Item) -> tuple[Bytes, Bytes] | InputError:
+    """The image and the labels of an item, or why they cannot be used."""
+    try:
+        image_HWC, labels_HW = dataset.image(item.payload), dataset.labels(item.payload)
+    except InputError as error:
+        return InputError(f"data set {dataset.name!r}, {item.id}: {error.message}", error.mend)
+    sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (labels_HW, image_HWC)]
+    if sizes[0] != sizes[1]:
+        return InputError(
+            f"data set {dataset.name!r}, {item.id}: the labels are {sizes[0]}, the image is {sizes[1]}",
+            "mend the labels, or take the image out of the data set",
+        )
+    return image_HWC, labels_HW

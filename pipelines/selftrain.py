@@ -57,6 +57,23 @@ class SelftrainConfig(AdaptConfig):
     online: OnlineConfig | None = None
     """A teacher labels images as the student learns from them; null: their labels were made before, in rounds."""
 
+    moved: ClassVar[Mapping[str, str]] = {"online.mix": "mix"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mix_was_online(cls, tree: Any) -> Any:
+        """The config of an older run has the mix in `online`, null where there was none."""
+        online = tree.get("online") if isinstance(tree, dict) else None
+        if not isinstance(online, dict) or "mix" not in online:
+            return tree
+        mix = online["mix"]
+        moved = {**tree, "online": {key: value for key, value in online.items() if key != "mix"}}
+        if mix is None:
+            return moved
+        if tree.get("mix", mix) != mix:
+            raise ValueError("`online.mix` is the former place of `mix`, and they differ: set `online.mix` to null")
+        return {**moved, "mix": mix}
+
     @model_validator(mode="after")
     def _contrast_has_the_batch(self) -> "SelftrainConfig":
         if self.online is not None and self.online.contrast is not None and self.images_at_once is not None:

@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
-
-from clouds.config import absent_defaults, flatten
+from clouds.config import ConfigModel, absent_defaults, flatten, renamed
 from clouds.engine.fingerprint import Document, differences, fingerprint
 from clouds.engine.shard import Shard
 from clouds.engine.stage import Stage
@@ -101,7 +99,7 @@ def plan_stage(
         content, print_ = older, fingerprint(older)
     unlike = before.get("fingerprint") != print_
     changed = unlike and (bool(before) or stage.artifact.begun())
-    reasons = _changes(former, older) if changed else ["missing"] if unlike else []
+    reasons = _changes(former, older, stage.config) if changed else ["missing"] if unlike else []
     kept = _set_aside(stage, content) if unlike else None
     if kept is not None:
         content, print_ = kept, fingerprint(kept)
@@ -145,17 +143,29 @@ def _as_it_lies(stage: Stage, upstream: Mapping[str, str], waits: Sequence[str],
         now = {"version": stage.version, "config": dict(flatten(stage.config))}
         now["upstream"] = {needed.name: upstream[needed.name] for needed in stage.needs}
         content = _as_it_was({**former, **now}, former, stage.config)
-        reasons += _changes(former, content) if fingerprint(content) != print_ else []
+        reasons += _changes(former, content, stage.config) if fingerprint(content) != print_ else []
     reasons += [f"waits for {name}" for name in waits]
     return StagePlan(stage.name, former or {}, print_, None, (), tuple(reasons), problem=problem)
 
 
-def _as_it_was(content: Document, former: object, config: BaseModel) -> Document:
-    """The document without keys that the former one could not have, as long as they hold their defaults."""
+def _as_it_was(content: Document, former: object, config: ConfigModel) -> Document:
+    """The document as the version that put the former one would put it.
+
+    It has not the keys that the former one could not have, as long as they hold their defaults, and those that moved
+    since are where they were.
+    """
     if not isinstance(former, dict):
         return content
-    added = set(absent_defaults(config, former.get("config", {}).keys()))
-    return {**content, "config": {key: value for key, value in content["config"].items() if key not in added}}
+    before = former.get("config", {})
+    added = set(absent_defaults(config, [renamed(key, config.moved) for key in before]))
+    was = {new: old for old, new in config.moved.items() if any(renamed(key, {old: new}) != key for key in before)}
+    kept = {renamed(key, was): value for key, value in content["config"].items() if key not in added}
+    return {**content, "config": kept}
+
+
+def _as_it_is(content: Document, config: ConfigModel) -> Document:
+    """The document with keys that moved where they are now."""
+    return {**content, "config": {renamed(key, config.moved): value for key, value in content["config"].items()}}
 
 
 def _set_aside(stage: Stage, content: Document) -> Document | None:
@@ -165,8 +175,11 @@ def _set_aside(stage: Stage, content: Document) -> Document | None:
     return next((way for way in ways if fingerprint(way) in kept), None)
 
 
-def _changes(former: object, content: Document) -> list[str]:
-    lines = differences(former, content) if isinstance(former, dict) else []
+def _changes(former: object, content: Document, config: ConfigModel) -> list[str]:
+    """Why a document is not the former one, in the keys of today."""
+    lines = []
+    if isinstance(former, dict):
+        lines = differences(_as_it_is({"config": {}, **former}, config), _as_it_is(content, config))
     return lines or ["what it was made from is not on record"]
 
 

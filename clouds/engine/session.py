@@ -7,7 +7,7 @@ A session that was killed has no end.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -97,37 +97,47 @@ def session_of(places: Sequence[Place], precision: str, versions: Mapping[str, s
 
 def begin_session(folder: Path, session: Session) -> None:
     """Put a session on record that has just begun; a stage's folder has one writer."""
-    _write(folder, [*read_sessions(folder), session])
+    write_json(folder / SESSIONS, [*_entries(folder), asdict(session)])
 
 
 def end_session(folder: Path) -> None:
     """Put the end of the last session on record."""
-    sessions = read_sessions(folder)
-    if sessions:
-        _write(folder, [*sessions[:-1], replace(sessions[-1], ended=_now())])
+    entries = _entries(folder)
+    if entries and isinstance(entries[-1], dict):
+        write_json(folder / SESSIONS, [*entries[:-1], {**entries[-1], "ended": _now()}])
 
 
 def read_sessions(folder: Path) -> tuple[Session, ...]:
-    """The sessions of a stage's folder, the oldest first; none where none is on record, or the record is damaged."""
+    """The sessions of a stage's folder, the oldest first, less entries that are damaged."""
+    return tuple(session for one in _entries(folder) if (session := _parse(one)) is not None)
+
+
+def _entries(folder: Path) -> list[Any]:
+    """What is on record, session by session, as it stands there: who adds to it loses nothing that he cannot read.
+
+    Nothing where there is no record, or where it is no list.
+    """
     content = read_json(folder / SESSIONS)
+    return content if isinstance(content, list) else []
+
+
+def _parse(content: Any) -> Session | None:
+    """A session by its entry, None for a damaged one; what a later version has put there besides is left out."""
     try:
-        return tuple(_parse(one) for one in content)
+        parts = {
+            "devices": tuple(Device(**_known(Device, one)) for one in content["devices"]),
+            "hosts": tuple(Host(**_known(Host, one)) for one in content["hosts"]),
+        }
+        session = Session(**{**_known(Session, content), **parts})
+        for time in filter(None, (session.begun, session.ended)):
+            datetime.fromisoformat(time)
     except (TypeError, KeyError, AttributeError, ValueError):
-        return ()
-
-
-def _parse(content: Mapping[str, Any]) -> Session:
-    devices, hosts = content["devices"], content["hosts"]
-    values = {key: value for key, value in content.items() if key in Session.__dataclass_fields__}
-    values["devices"] = tuple(Device(**one) for one in devices)
-    session = Session(**{**values, "hosts": tuple(Host(**one) for one in hosts)})
-    for time in filter(None, (session.begun, session.ended)):
-        datetime.fromisoformat(time)
+        return None
     return session
 
 
-def _write(folder: Path, sessions: Iterable[Session]) -> None:
-    write_json(folder / SESSIONS, [asdict(one) for one in sessions])
+def _known(kind: type[Session | Device | Host], content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key in kind.__dataclass_fields__}
 
 
 def _now() -> str:

@@ -1,7 +1,8 @@
 """The units work comes in: shards, and the items in them. It does not know what they are."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,46 @@ def numbered_shards(count: int, shard_items: int, of: str = "") -> Iterator[Shar
         yield Shard(f"{number:05d}", size, inputs=f"{size} items{of}")
 
 
-def named_shards(name: str, stamps: Sequence[str], shard_items: int, of: str) -> Iterator[Shard]:
-    """Shards `NAME-00000`, ... of so many items each, the last with the rest; an item has a stamp of its own, all have
-    that of `of`."""
-    for number, start in enumerate(range(0, len(stamps), shard_items)):
-        own = stamps[start : start + shard_items]
-        yield Shard(f"{name}-{number:05d}", len(own), digest([of, *own]))
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Listed:
+    """Things that are there already, such as a data set's, and the shards of so many each that they come in.
+
+    `stamp` is of the thing at a position, `of` of all that is made of them. Shards are `00000`, `00001`, ..., behind a
+    dash and the `name` where there is one, since a stage may have several lists; the last has the rest.
+    """
+
+    ids: Sequence[str]
+    stamp: Callable[[int], str]
+    shard_items: int
+    name: str = ""
+    of: str | None = None
+
+    def shards(self) -> Iterator[Shard]:
+        """All of them, in order."""
+        of = () if self.of is None else (self.of,)
+        for number, start in enumerate(range(0, len(self.ids), self.shard_items)):
+            indices = range(start, min(start + self.shard_items, len(self.ids)))
+            inputs = digest((*of, *(f"{self.ids[index]} {self.stamp(index)}" for index in indices)))
+            yield Shard(f"{self.name}-{number:05d}".removeprefix("-"), len(indices), inputs)
+
+    def items(self, shard: Shard) -> list[Item]:
+        """Those of a shard; the payload is the position in the list."""
+        start = int(shard.id.rpartition("-")[2]) * self.shard_items
+        return [self._item(index) for index in range(start, start + shard.size)]
+
+    def _item(self, index: int) -> Item:
+        id_ = self.ids[index]
+        return Item(id_, f"{id_ if self.of is None else self.of} {self.stamp(index)}", index)
+
+
+def list_name(shard_id: str) -> str:
+    """The name of the list that a shard is of."""
+    return shard_id.rpartition("-")[0]
+
+
+def made_from(stamp: str, identity: Mapping[str, Any]) -> str:
+    """What stamps all that is made of a list of things: the stamp of who makes it, and what tells the list."""
+    return digest([stamp, json.dumps(identity, sort_keys=True)])
 
 
 def digest(parts: Iterable[str]) -> str:

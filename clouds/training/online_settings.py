@@ -3,7 +3,7 @@
 The defaults are our own; `configs/clouds_gta5_online.yaml` and `configs/cluda.yaml` have the published numbers.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -55,13 +55,6 @@ class OnlineConfig(ConfigModel):
     """A SAM refines the teacher's labels, by `refine`, in every so many-th step; null: never."""
     contrast: ContrastConfig | None = None
     """Draw the features of a class together; null: no such loss."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _mix_is_beside(cls, tree: Any) -> Any:
-        if isinstance(tree, dict) and "mix" in tree:
-            raise ValueError("`mix` serves rounds as well and stands beside `online`: move it to `selftrain.mix`")
-        return tree
 
     @model_validator(mode="after")
     def _threshold_is_used(self) -> "OnlineConfig":

@@ -82,13 +82,18 @@ class Totals:
     prompt_scores: Sequence[float] = ()
 
     def hardness(self, classes: Sequence[Sequence[int]], over: MeanOver = "generated") -> float:
-        """How hard an image's labels are, from its `count_classes`; see `clouds.ops.filters.hardness`."""
+        """How hard an image's labels are, from its `count_classes`; see `clouds.ops.filters.hardness`.
+
+        Pixels of classes that those images have none of have no say: nothing tells how hard they are. An image that has
+        no others is as hard as the pixels of those images are in the mean.
+        """
         losses = self.losses[over]
         mean_K = np.divide(losses.loss_sum_K, np.maximum(losses.pixels_K, 1))
         pixels_K = np.zeros(len(mean_K), dtype=np.int64)
         for class_id, pixels, _ in classes:
             pixels_K[class_id] = pixels
-        return hardness(pixels_K, mean_K)
+        known_K = np.where(losses.pixels_K > 0, pixels_K, 0)
+        return hardness(known_K if known_K.any() or not pixels_K.any() else losses.pixels_K, mean_K)
 
 
 class TrustFilter(Protocol):

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from toy_stages import Double, Make, ToyConfig
@@ -122,6 +122,56 @@ def test_what_a_newer_version_adds_to_a_config_concerns_none_who_do_not_ask_for_
     assert would_run(plan_stages(newer(words=(), rule={"names": ["a"]}))) == {}
     for values in ({"rule": {"names": ["a"]}}, {"words": ()}, {"words": (), "rule": {}}):
         assert "make" in would_run(plan_stages(newer(**values)))
+
+
+class Mixing(ConfigModel):
+    share: float = 0.5
+
+
+class Online(ConfigModel):
+    mix: Mixing | None = None
+    least: float = 0.0
+
+
+class OlderConfig(ToyConfig):
+    online: Online | None = Online()
+
+
+class Bare(ConfigModel):
+    least: float = 0.0
+
+
+class MovedConfig(ToyConfig):
+    """As a later version has it, whose `mix` stands beside `online`."""
+
+    mix: Mixing | None = None
+    online: Bare | None = Bare()
+
+    moved: ClassVar[Mapping[str, str]] = {"online.mix": "mix"}
+
+
+@pytest.mark.parametrize("mix", [None, Mixing(), Mixing(share=0.25)])
+def test_a_key_that_moved_is_the_key_it_was(done: Path, runtime: Runtime, mix: Mixing | None) -> None:
+    def make(config: ToyConfig) -> Stage:
+        stage = stages(done)[0]
+        stage.config = config  # type: ignore[misc]
+        return stage
+
+    def reasons(config: ToyConfig) -> tuple[str, ...]:
+        return plan_stages([make(config)])[0].reasons
+
+    run_stages([make(OlderConfig(online=Online(mix=mix)))], done, runtime, Orders())
+    as_before = MovedConfig(mix=mix)
+    assert reasons(as_before) == ()
+    other = reasons(MovedConfig(mix=Mixing(share=0.75)))
+    assert other[-1].startswith("config mix.share: ") and not any("online" in line for line in other)
+    # what it had made is found again behind what was made since
+    run_stages([make(MovedConfig(text="b"))], done, runtime, Orders())
+    assert reasons(as_before)[-1] == "made before with these values: it is brought back from .replaced"
+    # nothing was there to move where the former version had no such group
+    run_stages([make(OlderConfig(online=None))], done, runtime, Orders())
+    assert reasons(MovedConfig(online=None)) == ()
+    assert reasons(MovedConfig(online=None, mix=Mixing())) == ("config mix.share: (none) -> 0.5",)
 
 
 def test_what_an_older_version_set_aside_comes_back_when_its_values_are_asked_for_again(

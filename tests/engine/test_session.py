@@ -18,7 +18,7 @@ from clouds.engine.artifact import Artifact
 from clouds.engine.planning import plan_stages
 from clouds.engine.runner import Orders, run_stages
 from clouds.engine.runtime import Runtime
-from clouds.engine.session import SESSIONS, Device, Host, Place, begin_session, read_sessions, session_of
+from clouds.engine.session import SESSIONS, Device, Host, Place, begin_session, end_session, read_sessions, session_of
 from clouds.engine.status import stage_status
 
 HOST = Host("Imagined CPU", 96, 2**40)
@@ -142,6 +142,24 @@ def test_gpus_that_all_are_number_0_are_counted_by_what_tells_them_apart(
     assert session.devices == (replace(CARD, count=3 if known else 2),)
 
 
+def test_an_entry_that_cannot_be_read_costs_no_other_and_is_kept(tmp_path: Path) -> None:
+    first, last = (session_of([Place("cuda", HOST, "a", CARD, "0")], "no", {"torch": one}, None) for one in "12")
+    begin_session(tmp_path, first)
+    content = json.loads((tmp_path / SESSIONS).read_text(encoding="utf-8"))
+    # a later version's words, then one that is no session at all
+    for part in (content[0], content[0]["devices"][0], content[0]["hosts"][0]):
+        part["mood"] = "good"
+    content += [{"begun": first.begun}, 1, {**content[0], "devices": None}]
+    (tmp_path / SESSIONS).write_text(json.dumps(content), encoding="utf-8")
+    assert read_sessions(tmp_path) == (first,)
+    begin_session(tmp_path, last)
+    assert read_sessions(tmp_path) == (first, last)
+    end_session(tmp_path)
+    after = json.loads((tmp_path / SESSIONS).read_text(encoding="utf-8"))
+    assert after[:-1] == content, "what this version does not know is left for one that does"
+    assert [one.ended is None for one in read_sessions(tmp_path)] == [True, False]
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '[{"begun": "x"}]', "null"])
 def test_a_damaged_record_is_none_and_is_begun_anew(tmp_path: Path, damage: str) -> None:
     (tmp_path / SESSIONS).write_text(damage, encoding="utf-8")
@@ -150,11 +168,11 @@ def test_a_damaged_record_is_none_and_is_begun_anew(tmp_path: Path, damage: str)
     begin_session(tmp_path, session)
     assert read_sessions(tmp_path) == (session,)
     content = json.loads((tmp_path / SESSIONS).read_text(encoding="utf-8"))
-    content[0]["begun"] = "yesterday"
+    content[-1]["begun"] = "yesterday"
     (tmp_path / SESSIONS).write_text(json.dumps(content), encoding="utf-8")
     assert read_sessions(tmp_path) == ()
     # what a later version adds is no damage
-    content[0] |= {"begun": session.begun, "mood": "good"}
+    content[-1] |= {"begun": session.begun, "mood": "good"}
     (tmp_path / SESSIONS).write_text(json.dumps(content), encoding="utf-8")
     assert read_sessions(tmp_path) == (session,)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,22 @@ from PIL import Image
 from small_run import STAGES, output, small_config, write_config
 
 from clouds.assembly import assemble
+from clouds.config import validate
 from clouds.data.labels import LabelMap
+from clouds.data.samples import Dataset
 from clouds.data.world_set import WorldConfig, open_world
 from clouds.engine.artifact import Artifact
+from clouds.engine.ledger import latest_records
 from clouds.engine.runner import Orders, run_stages
 from clouds.engine.runtime import Runtime
+from clouds.engine.settings import RuntimeConfig
 from clouds.errors import UsageError
 from clouds.models.segmenter import MaskSegmenter
 from clouds.models.segmenter_files import load_segmenter
 from clouds.ops.filters import times_by_hardness
 from pipelines.filter import Filter, FilterConfig, Judges
+from pipelines.full import Config, build
+from pipelines.judge_source import JudgeSource
 
 Clouds = Callable[..., tuple[int, str, str]]
 Rows = dict[str, dict[str, Any]]
@@ -123,10 +130,9 @@ def test_the_mean_of_a_class_can_be_that_of_the_sources_true_labels(copy_of_fini
         expected = -share_KHW[class_id][own_HW].log().sum() * 4096
         assert count == own_HW.sum() and loss_sum == pytest.approx(float(expected), rel=1e-2)
     mean = {one: loss_sum / count for one, (count, loss_sum) in sums.items()}
-    hard = [
-        sum(pixels * mean.get(one, 0) for one, pixels, _ in row["classes"]) / sum(row[1] for row in row["classes"])
-        for row in loss.values()
-    ]
+    of_all = [(mean[one], count) for one, (count, _) in sums.items()]
+    known = [[(mean[one], count) for one, count, _ in row["classes"] if one in mean] or of_all for row in loss.values()]
+    hard = [sum(loss * count for loss, count in one) / sum(count for _, count in one) for one in known]
     times = dict(zip(loss, times_by_hardness(np.array(hard), 3).tolist(), strict=True))
     for id_, row in rows(copy_of_finished, "filter-1").items():
         labels_HW = ids(copy_of_finished, "refine-1", refined[id_])
@@ -139,6 +145,40 @@ def test_the_mean_of_a_class_can_be_that_of_the_sources_true_labels(copy_of_fini
         patch.setattr(MaskSegmenter, "predict", None)
         status, err = run(clouds, copy_of_finished, f"filter={{{over_source.replace('1.25', '2.0')}}}")
     assert status == 0 and "judge-source-1: up to date" in err, err
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """A data set, the labels of whose second image lack a row."""
+
+    whole: Dataset
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+    def labels(self, index: int) -> np.ndarray:
+        return self.whole.labels(index)[1:] if index == 1 else self.whole.labels(index)
+
+
+def test_true_labels_of_another_size_fail_alone(
+    copy_of_finished: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = small_config(models, copy_of_finished)
+    tree["filter"] |= {"harder": {"mean_over": "source"}, "batch_size": 3}
+    stages = build(validate(Config, tree, "small"))
+    [judge] = [stage for stage in stages if isinstance(stage, JudgeSource)]
+    odd = replace(judge, datasets={"source": Cropped(judge.datasets["source"])})
+    shown: list[int] = []
+    predict = MaskSegmenter.predict
+    monkeypatch.setattr(
+        MaskSegmenter, "predict", lambda self, images: shown.append(len(images)) or predict(self, images)
+    )
+    run_stages([*stages[: stages.index(judge)], odd], copy_of_finished, Runtime(RuntimeConfig(device="cpu")), Orders())
+    first, bad, last = latest_records(odd.artifact.shard_folder("source-00000") / "ledger.jsonl").values()
+    assert (first.status, bad.status, last.status) == ("done", "failed", "done")
+    assert f"data set 'source', {bad.id}: the labels are 64x31, the image is 64x32" in bad.error
+    assert "mend the labels" in bad.error and "Traceback" not in bad.error
+    assert shown == [2, 3], "the others of its batch are shown once, together"
 
 
 def test_the_counts_are_told_wherever_one_looks(finished: Path, clouds: Clouds) -> None:

@@ -70,7 +70,15 @@ def test_a_hard_image_is_one_of_hard_classes():
     assert TOTALS.hardness([[0, 10, 7]]) == 200
     assert TOTALS.hardness([[0, 10, 7], [1, 30, 0]]) == 87.5
     assert TOTALS.hardness([]) == 0
-    assert TOTALS.hardness([[0, 10, 7], [1, 30, 0]], "source") == 20
+
+
+def test_classes_that_the_source_has_no_pixel_of_make_no_image_easy():
+    assert TOTALS.hardness([[0, 10, 7]], "source") == 80
+    assert TOTALS.hardness([[0, 10, 7], [1, 30, 0]], "source") == 80
+    assert TOTALS.hardness([[0, 10, 7], [1, 30, 0], [2, 30, 0]], "source") == 57.5
+    # of an image with nothing else nothing is known: it is as hard as the source's pixels are in the mean
+    assert TOTALS.hardness([[1, 30, 0]], "source") == 65
+    assert TOTALS.hardness([], "source") == 0
 
 
 @pytest.mark.parametrize(
