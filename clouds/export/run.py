@@ -116,7 +116,8 @@ def check_packages(format_: Format) -> None:
     """Raise `UsageError` that says what to install where the format's writer needs a package that is not there."""
     missing = [name for name in format_.packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"--format {format_.name} needs {', '.join(missing)}, which is not installed", EXTRA)
+        verb = "is" if len(missing) == 1 else "are"
+        raise UsageError(f"--format {format_.name} needs {', '.join(missing)}, which {verb} not installed", EXTRA)
 
 
 def write_part(format_: Format, job: Job, part: Part) -> tuple[str, Row]:

@@ -132,4 +132,5 @@ def _check_options(format_: ModelFormat, options: Options) -> None:
 def _check_packages(format_: ModelFormat) -> None:
     missing = [name for name in format_.packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"--format {format_.name} needs {', '.join(missing)}, which is not installed", EXTRA)
+        verb = "is" if len(missing) == 1 else "are"
+        raise UsageError(f"--format {format_.name} needs {', '.join(missing)}, which {verb} not installed", EXTRA)
