@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clouds.config import apply_overrides, load_tree, shipped_configs, validate
+from clouds.config import apply_overrides, load_tree, named_bases, parse_override, shipped_configs, validate
 from clouds.engine.settings import RunConfig
 from clouds.engine.stage import Stage
 from clouds.errors import UsageError, nearest
@@ -59,15 +59,18 @@ def assemble(config: str, overrides: Sequence[str] = ()) -> Assembly:
 def assemble_tree(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Assembly:
     """The same from the values of a config; `where` names their origin in errors."""
     tree = apply_overrides(tree, overrides)
-    module = _pipeline(tree, where)
-    validated = validate(module.Config, tree, where)
+    module = _pipeline(tree, where, overrides)
+    validated = validate(module.Config, tree, where, overrides, lambda: _to_build_on(where))
     return Assembly(validated, tuple(module.build(validated)))
 
 
 def validated_config(config: str, overrides: Sequence[str] = ()) -> RunConfig:
     """A config's values without its stages: neither data sets nor weights need be there. Raises as `assemble` does."""
     path, tree = read_config(config, overrides)
-    validated: RunConfig = validate(_pipeline(tree, str(path)).Config, tree, str(path))
+    where = str(path)
+    validated: RunConfig = validate(
+        _pipeline(tree, where, overrides).Config, tree, where, overrides, lambda: _to_build_on(where)
+    )
     return validated
 
 
@@ -95,7 +98,8 @@ def find_config(config: str) -> Path:
     if config in shipped:
         return shipped[config]
     known = nearest(Path(config).stem, shipped, shown=len(shipped))
-    raise UsageError(f"config {config}: no such file", f"{known}; or give a YAML file or a run's folder")
+    nothing = "no run folder: it holds no config.yaml" if path.is_dir() else "no such file, and no run folder there"
+    raise UsageError(f"config {config}: {nothing}", f"{known}; or give a YAML file or a run's folder")
 
 
 def run_dir_override(folder: Path | None) -> list[str]:
@@ -110,12 +114,28 @@ def assemblies() -> list[str]:
     return [name for name in names if hasattr(importlib.import_module(f"{PACKAGE}.{name}"), "build")]
 
 
-def _pipeline(tree: dict[str, Any], where: str) -> Any:
+def _pipeline(tree: dict[str, Any], where: str, overrides: Sequence[str]) -> Any:
     """The module of the assembly that a config names."""
     name = str(tree.get("pipeline", "full"))
     if name not in assemblies():
-        raise UsageError(f"{where}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
+        origin = next((f"--set {text}" for text in overrides if parse_override(text)[0] == ["pipeline"]), where)
+        raise UsageError(f"{origin}: 'pipeline' = {name!r} is no assembly", f"choose one of {', '.join(assemblies())}")
     return importlib.import_module(f"{PACKAGE}.{name}")
+
+
+def _to_build_on(where: str) -> str:
+    """How a config that ships is made whole by one that builds on it; empty for any other config."""
+    shipped = shipped_configs()
+    name = Path(where).stem
+    if shipped.get(name) != Path(where):
+        return ""
+    bases = {other: named_bases(file) for other, file in shipped.items()}
+    builders = [other for other in bases if name in bases[other]]
+    if not builders:
+        return ""
+    # one that builds on nothing else shows best what is to be added, and a recipe of its own name worst
+    example = min(builders, key=lambda other: (len(bases[other]), other.startswith(name)))
+    return f"this config is one for others to build on: begin yours with 'base: {name}', as the config `{example}` does"
 
 
 def _with_needs(stages: Iterable[Stage]) -> set[str]:

@@ -462,7 +462,10 @@ def _reading(overrides: list[str], predictions: list[str]) -> list[str]:
     for text in predictions:
         name, _, folder = text.partition("=")
         if not name or not folder:
-            raise UsageError(f"--predictions {text!r} is not of the form NAME=FOLDER")
+            raise UsageError(
+                f"--predictions {text!r} is not of the form NAME=FOLDER",
+                "give a name and a folder, such as mine=runs/mine/labels",
+            )
         if name in folders:
             raise UsageError(f"--predictions {text!r}: {name!r} is {folders[name]['folder']} already", "rename one")
         folders[name] = {"folder": folder}

@@ -7,16 +7,15 @@ file; on the command line, to the working directory. `assets:NAME` is a file or 
 
 import os
 import re
-import types
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
+from clouds.config_errors import blamed, explain
 from clouds.errors import UsageError, nearest
 
 _ASSETS = "assets:"
@@ -97,6 +96,19 @@ class ConfigModel(BaseModel):
     moved: ClassVar[Mapping[str, str]] = {}
     """Where keys of a stage's config stood in older versions, `old.key: new.key`, so that a plan knows them again."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_takes_out_a_list(cls, tree: Any) -> Any:
+        """Null, where a list has a default, takes out what a base names: the default holds again."""
+        if not isinstance(tree, Mapping):
+            return tree
+        return {key: value for key, value in tree.items() if value is not None or not cls._is_list(str(key))}
+
+    @classmethod
+    def _is_list(cls, key: str) -> bool:
+        field = cls.model_fields.get(key)
+        return field is not None and not field.is_required() and get_origin(field.annotation) is tuple
+
 
 def load_tree(path: Path) -> dict[str, Any]:
     """The nested values of one YAML file, laid over those its `base` key names: paths, or configs that ship.
@@ -111,10 +123,8 @@ def _load_over_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         chain = " -> ".join(str(file) for file in (*above, path))
         raise UsageError(f"config {path}: its 'base' leads back to it: {chain}", "give one of them no 'base'")
     tree = _read_yaml(path)
-    base = tree.pop("base", None)
-    bases = [] if base is None else [base] if isinstance(base, str) else base
-    if not isinstance(bases, list) or not all(isinstance(one, str) for one in bases):
-        raise UsageError(f"config {path}: 'base' = {base!r} is not a path", "give the path of a YAML file, or several")
+    bases = _bases(tree, path)
+    tree.pop("base", None)
     shipped = shipped_configs()
     below: dict[str, Any] = {}
     for one in bases:
@@ -130,6 +140,19 @@ def shipped_configs() -> dict[str, Path]:
     """The configs that ship with the tool, by name."""
     folder = Path(str(files("configs")))
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def named_bases(path: Path) -> list[str]:
+    """What a config's `base` names, as it stands there. Raises `UsageError` for a file that is no config."""
+    return _bases(_read_yaml(path), path)
+
+
+def _bases(tree: Mapping[str, Any], path: Path) -> list[str]:
+    base = tree.get("base")
+    bases = [] if base is None else [base] if isinstance(base, str) else base
+    if not isinstance(bases, list) or not all(isinstance(one, str) for one in bases):
+        raise UsageError(f"config {path}: 'base' = {base!r} is not a path", "give the path of a YAML file, or several")
+    return bases
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -166,7 +189,9 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     """`key.path=value` as its key parts and its value, read as YAML."""
     key, separator, raw = text.partition("=")
     if not separator:
-        raise UsageError(f"--set {text!r} is not of the form key.path=value")
+        raise UsageError(
+            f"--set {text!r} is not of the form key.path=value", "name a key and its value, such as train.steps=100"
+        )
     if not key.strip():
         raise UsageError(f"--set {text!r} names no key before the '='", "write key.path=value")
     keys = key.strip().split(".")
@@ -192,16 +217,33 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str,
     return tree
 
 
-def validate(model: type[C], tree: Mapping[str, Any], where: str) -> C:
+def validate(
+    model: type[C],
+    tree: Mapping[str, Any],
+    where: str,
+    overrides: Sequence[str] = (),
+    whole: Callable[[], str] = str,
+) -> C:
     """The tree as a config object.
 
-    Raises `UsageError` that names every bad field, its value and the mend; `where` names the file in it.
+    Raises `UsageError` that names every bad field, its value and the mend. `where` names the file in it, for values
+    that none of the `overrides` gave. What `whole` says, unless it is empty, mends all that is missing at once.
     """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(details, model) for details in error.errors()]
-        raise UsageError(f"{where}: " + "\n".join(lines)) from None
+        found = error.errors()
+        given = {text: parse_override(text)[0] for text in overrides}
+        missing = [".".join(map(str, one["loc"])) for one in found if one["type"] == "missing"]
+        mend = whole() if missing else ""
+        if mend:
+            found = [one for one in found if one["type"] != "missing"]
+        origins = [(blamed(one, given), explain(one, model)) for one in found]
+        lines = [f"--set {text}: {line}" if text else f"{where}: {line}" for text, line in origins]
+        if mend:
+            listed = ", ".join(repr(key) for key in missing)
+            lines.append(f"{where}: {listed} {'is' if len(missing) == 1 else 'are'} missing")
+        raise UsageError("\n".join(lines), mend) from None
 
 
 def without_nulls(value: Any) -> Any:
@@ -289,51 +331,3 @@ def _locate(value: Any, base: Path) -> Any:
     if isinstance(value, list):
         return [_locate(inner, base) for inner in value]
     return value
-
-
-def _explain(details: ErrorDetails, model: type[BaseModel]) -> str:
-    location = [str(part) for part in details["loc"]]
-    key = ".".join(location)
-    if details["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        return f"unknown key {key!r}\n  mend: {nearest(location[-1], sorted(known))}"
-    if details["type"] == "missing":
-        return f"{key!r} is missing\n  mend: add it; {_description(model, location)}".rstrip("; ")
-    value = details["input"]
-    shown = f" = {value!r}" if not isinstance(value, (dict, list)) else ""
-    return f"{key!r}{shown}: {details['msg'].removeprefix('Value error, ')}"
-
-
-def _models_at(model: type[BaseModel], location: Sequence[str]) -> list[type[BaseModel]]:
-    """The config classes that may stand at a location, through unions, mappings and lists."""
-    found = [model]
-    for part in location:
-        nearer: list[type[BaseModel]] = []
-        for candidate in found:
-            field = candidate.model_fields.get(part)
-            if field is not None:
-                nearer += _models_in(field.annotation)
-        # a part that is no field is a mapping's key, a list's position or a union's tag: stay
-        found = nearer or found
-    return found
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType, Annotated, dict, list, tuple, Mapping, Sequence) or origin is not None:
-        return [model for inner in get_args(annotation) for model in _models_in(inner)]
-    return []
-
-
-def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    return [name for candidate in _models_at(model, location) for name in candidate.model_fields]
-
-
-def _description(model: type[BaseModel], location: Sequence[str]) -> str:
-    for candidate in _models_at(model, location[:-1]):
-        field = candidate.model_fields.get(location[-1])
-        if field is not None and field.description:
-            return field.description
-    return ""

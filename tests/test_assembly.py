@@ -95,7 +95,7 @@ def test_a_config_that_is_nowhere_names_those_that_ship(wanted):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="no run folder: it holds no config.yaml"):
         assemble(str(tmp_path))
 
 
@@ -110,3 +110,11 @@ def test_overrides_are_laid_over_the_file(config, tmp_path):
     assembly = assemble(str(config), ["rounds=0", "adapt=null", "repaint=null", f"run_dir={tmp_path / 'there'}"])
     assert names(assembly.stages) == ["train", "evaluate-train"]
     assert assembly.stages[0].artifact.folder == tmp_path / "there" / "train"
+
+
+def test_a_value_given_by_set_is_to_blame() -> None:
+    with pytest.raises(UsageError, match="^--set pipeline=ful: 'pipeline' = 'ful' is no assembly"):
+        assemble("smoke", ["pipeline=ful"])
+    with pytest.raises(UsageError, match="^--set rounds=-1: 'rounds' = -1: it should be greater") as caught:
+        assemble("smoke", ["rounds=-1", "train.steps=many"])
+    assert "\n--set train.steps=many: 'train.steps' = 'many' is no whole number" in caught.value.message

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clouds.config import (
     ConfigModel,
@@ -60,13 +60,19 @@ class Config(ConfigModel):
     weights: SourceStr = "owner/model"
     file: ConfigPath | None = None
     note: Any = None
+    words: tuple[str, ...] = ()
+    crop: tuple[int, int] | None = None
     runtime: Neutral[Runtime] = Runtime()
 
 
 def read(tmp_path: Path, text: str, *overrides: str) -> Config:
+    return validate(Config, apply_overrides(load_tree(write(tmp_path, text)), overrides), "config.yaml")
+
+
+def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
-    return validate(Config, apply_overrides(load_tree(path), overrides), "config.yaml")
+    return path
 
 
 @pytest.mark.parametrize(
@@ -96,12 +102,12 @@ def test_an_unknown_key_near_nothing_lists_the_known_ones(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("train: {steps: many}", ["'train.steps' = 'many'", "integer"]),
+        ("train: {steps: many}", ["'train.steps' = 'many' is no whole number", "mend: give a whole number"]),
         ("train: {learning_rate: 1.0}", ["'train.steps' is missing", "Updates of the weights."]),
         ("sets: {fog: {weight: 1}}", ["'sets.fog.folder' is missing", "Folder of the images."]),
         ("train: 3", ["'train' = 3"]),
         ("shape: {type: hexagon}", ["shape", "hexagon", "square", "circle"]),
-        ("name: 3", ["'name' = 3", "string"]),
+        ("name: 3", ["'name' = 3 is no text", "mend: give text"]),
     ],
 )
 def test_a_wrong_value_names_key_value_and_what_is_wanted(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -113,8 +119,52 @@ def test_a_wrong_value_names_key_value_and_what_is_wanted(tmp_path: Path, text: 
 def test_every_error_of_a_file_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, "nmae: a\ntrain: {steps: x}")
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines if not line.startswith("  mend")] == ["config.yaml"] * 2
     assert "nmae" in str(caught.value)
     assert "train.steps" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.steps=many", "--set train.steps=many: 'train.steps' = 'many' is no whole number"),
+        ("train.step=3", "--set train.step=3: unknown key 'train.step'"),
+        ("train.steps.more=3", "--set train.steps.more=3: 'train.steps' is no whole number"),
+        ("shape.radios=3", "--set shape.radios=3: unknown key 'shape.circle.radios'"),
+        ("sets={fog: {}}", "--set sets={fog: {}}: 'sets.fog.folder' is missing"),
+    ],
+)
+def test_a_value_given_by_set_is_to_blame_and_not_the_file(tmp_path: Path, override: str, said: str) -> None:
+    text = "shape: {type: circle}\ntrain: {steps: 1, batch_size: x}"
+    tree = apply_overrides(load_tree(write(tmp_path, text)), [override])
+    with pytest.raises(UsageError) as caught:
+        validate(Config, tree, "config.yaml", [override])
+    assert said in caught.value.message.splitlines()
+    assert any(line.startswith("config.yaml: 'train.batch_size'") for line in caught.value.message.splitlines())
+
+
+def test_what_a_whole_config_breaks_has_no_empty_key() -> None:
+    class Pair(ConfigModel):
+        a: int = 1
+
+        @model_validator(mode="after")
+        def _never(self) -> "Pair":
+            raise ValueError("a and b contradict each other")
+
+    with pytest.raises(UsageError) as caught:
+        validate(Pair, {}, "config.yaml")
+    assert str(caught.value) == "config.yaml: a and b contradict each other"
+
+
+def test_null_takes_out_a_list_that_a_base_names(tmp_path: Path) -> None:
+    (tmp_path / "root.yaml").write_text("words: [a, b]\ncrop: [2, 3]", encoding="utf-8")
+    assert read(tmp_path, "base: root.yaml").words == ("a", "b")
+    taken = read(tmp_path, "base: root.yaml\nwords: null\ncrop: null")
+    assert (taken.words, taken.crop) == ((), None)
+    assert read(tmp_path, "base: root.yaml", "words=null").words == ()
+    with pytest.raises(UsageError, match="'train.steps' = None is no whole number"):
+        read(tmp_path, "train: {steps: null}")
 
 
 def test_set_reaches_nested_keys_and_the_last_one_wins(tmp_path: Path) -> None:
@@ -148,6 +198,7 @@ def test_set_of_a_wrong_form_is_an_error_that_shows_it(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         apply_overrides({}, [text])
     assert repr(text) in str(caught.value)
+    assert caught.value.mend or "not valid YAML" in caught.value.message
 
 
 @pytest.mark.parametrize(

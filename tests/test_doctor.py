@@ -16,6 +16,7 @@ from small_run import online_config, small_config, small_models, write_config
 
 from clouds.cli import main
 from clouds.engine.memory import Memory
+from clouds.models.checksums import write_checksums
 from clouds.models.diffusion_folder import native_size
 
 ROOT = Path(__file__).parent.parent
@@ -302,3 +303,35 @@ def test_where_no_weights_are_there_a_look_without_them_is_offered(doctor, needi
     (tmp_path / "models" / "sam.safetensors").unlink()
     status, _, err = doctor(needing)
     assert status == 1 and "`clouds tiny" not in err, "only one of them is missing"
+
+
+def test_a_config_to_build_on_says_so_after_what_is_on_the_machine(doctor):
+    status, out, err = doctor("clouds")
+    assert status == 2 and "\npython " in out and "free in the hub's cache" in out
+    assert err.count("mend:") == 1 and "'data', 'train.data', 'selftrain.data', 'evaluate.data' are missing" in err
+    assert "'base: clouds', as the config `own_data` does" in err
+    status, out, _ = doctor("clouds", "--json")
+    assert status == 2 and "python" in json.loads(out)["machine"]
+    status, _, err = doctor("vltseg", "--set", "train.steps=many")
+    assert "error: --set train.steps=many: 'train.steps' = 'many' is no whole number" in err
+    assert "'base: vltseg', as the config `vltseg_cityscapes` does" in err
+
+
+def test_damaged_weights_are_named(doctor, needing, tmp_path):
+    models = small_models(tmp_path / "models")
+    assert json.loads(doctor(needing, "--json")[1])["damage"] == []
+    file = models / "sam.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-7])
+    status, out, err = doctor(needing)
+    assert status == 1 and f"damaged: {file} is cut short: it has {len(whole) - 7} bytes" in out
+    assert f"error: damaged weights: {file} is cut short" in err and "Traceback" not in err
+    file.write_bytes(whole)
+    write_checksums(models, ["sam.safetensors"])
+    assert doctor(needing)[0] == 0
+    # of the same length, and the header is as it was
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    status, out, err = doctor(needing, "--json")
+    assert status == 1 and "is not what" in err and json.loads(out)["damage"]
+    (models / "checksums.json").unlink()
+    assert doctor(needing)[0] == 0, "only the header is read"

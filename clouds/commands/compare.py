@@ -8,6 +8,7 @@ from clouds.assembly import Assembly
 from clouds.commands.printing import terminal_width
 from clouds.engine.planning import outdated_reasons
 from clouds.errors import UsageError
+from clouds.report.differing import differing_values
 from clouds.report.left_out import LeftOut, left_out
 from clouds.report.runs import runs_text
 from clouds.report.tables import ModelScores, scores_of
@@ -27,4 +28,5 @@ def print_comparison(assemblies: Sequence[Assembly], form: str) -> None:
         if str(folder) in scores:
             raise UsageError(f"run {folder} is given twice", "leave it out once: it would count for two")
         scores[str(folder)] = found
-    typer.echo(runs_text(scores, form, terminal_width(), stale), nl=False)
+    configs = {str(assembly.config.folder): assembly.config for assembly in assemblies}
+    typer.echo(runs_text(scores, form, terminal_width(), stale, differing_values(configs)), nl=False)

@@ -14,7 +14,8 @@ from clouds.engine.disk_space import free_bytes
 from clouds.engine.environment import environment, hub_cache, memories
 from clouds.engine.memory import Memory
 from clouds.engine.settings import RunConfig
-from clouds.errors import CloudsError
+from clouds.errors import CloudsError, UsageError
+from clouds.models.damage import weights_damage
 from clouds.models.miniature import miniature_folder
 from clouds.models.needs import (
     ImagesNeed,
@@ -44,9 +45,10 @@ _SHOWN = 60
 def print_findings(config: str, overrides: Sequence[str], form: str = TERMINAL) -> None:
     """Versions, devices and free space; with a config, its weights and what it would need.
 
-    Raises `CloudsError`, once all is printed, where weights are missing that no download brings, or prompts.
+    Raises `CloudsError`, once all is printed, where weights are damaged, or missing and no download brings them, or
+    prompts are; `UsageError`, once the machine is told, for a config that cannot be.
     """
-    needs = _Needs(validated_config(config, overrides)) if config else None
+    needs, wrong = _needs(config, overrides)
     if form == JSON:
         memory = {name: asdict(one) for name, one in memories().items()}
         machine = {"machine": dict(environment()), "memory_bytes": memory, "free_bytes": _free(needs)}
@@ -55,8 +57,18 @@ def print_findings(config: str, overrides: Sequence[str], form: str = TERMINAL) 
         _print_machine(_free(needs), form)
         if needs is not None:
             needs.tell(form)
+    if wrong is not None:
+        raise wrong
     if needs is not None:
         needs.refuse()
+
+
+def _needs(config: str, overrides: Sequence[str]) -> "tuple[_Needs | None, CloudsError | None]":
+    """What a config needs, or what is wrong with it, which is told after what is on the machine."""
+    try:
+        return (_Needs(validated_config(config, overrides)) if config else None), None
+    except UsageError as error:
+        return None, error
 
 
 class _Needs:
@@ -68,6 +80,9 @@ class _Needs:
         self.images: list[ImagesNeed] = images_needed(config)
         self.prompts: list[PromptsNeed] = prompts_needed(config)
         self.at_once: list[WeightsNeed] = loaded_at_once(config, self.weights)
+        # several keys may name one file
+        paths = dict.fromkeys(need.path for need in self.weights if need.path is not None)
+        self.damage: list[str] = [one for path in paths for one in weights_damage(path)]
         self.on_cpu = config.runtime.device == "cpu"
 
     @property
@@ -112,6 +127,7 @@ class _Needs:
             ],
             "download_bytes": self.to_download,
             "weights_at_once": {"keys": [need.key for need in self.at_once], "bytes": self.at_once_bytes},
+            "damage": self.damage,
             "estimate": _ESTIMATE,
             "hint": self.hint,
         }
@@ -120,6 +136,8 @@ class _Needs:
         """A table of weights, one of images, and how they were estimated."""
         rows = [[need.key, need.name, need.presence, _size(need.size)] for need in self.weights]
         typer.echo("\n" + table_text(["key", "weights", "found", "size"], rows, form), nl=False)
+        for damage in self.damage:
+            typer.echo(f"damaged: {damage}")
         made = [[one.key, str(one.count), _pixels(one), _size(one.size)] for one in self.images]
         if made:
             typer.echo("\n" + table_text(["makes", "images", "pixels", "disk at most"], made, form), nl=False)
@@ -136,12 +154,14 @@ class _Needs:
                 typer.echo(f"warning: {what} has {_size(free)} free, less than {_size(self.asked_of(what))}")
 
     def refuse(self) -> None:
-        """Raises `CloudsError` where weights are missing that no download brings, or prompts cannot be read."""
+        """Raises `CloudsError` where weights are damaged, or missing for good, or prompts cannot be read."""
         missing = [need for need in self.weights if need.presence == "missing"]
         if missing:
             where = ", ".join(str(need.path) for need in missing)
             mend = f"put them there, or set {', '.join(need.key for need in missing)} to where they are or to a hub id"
             raise CloudsError(f"no weights at {where}", f"{mend}; {self.hint}" if self.hint else mend)
+        if self.damage:
+            raise CloudsError(f"damaged weights: {'; '.join(self.damage)}", "copy or download these files again")
         for one in self.prompts:
             if one.problem is not None:
                 raise CloudsError(f"'{one.key}': {one.problem.message}", one.problem.mend) from one.problem

@@ -128,10 +128,11 @@ def find_predictions(
     lacking = [id_ for id_ in ids if id_ not in found]
     if lacking:
         shown = ", ".join(lacking[:_SHOWN]) + (", ..." if len(lacking) > _SHOWN else "")
+        others = " and the others" if len(lacking) > 1 else ""
         raise CloudsError(
             f"{what}: {len(lacking)} of {len(ids)} items of data set {dataset!r} have no prediction in "
             f"{config.folder}: {shown}",
-            f"add {lacking[0]}{config.suffix}{_SUFFIX} and the others, or say `form` and `suffix`; found there: "
+            f"add {lacking[0]}{config.suffix}{_SUFFIX}{others}, or say `form` and `suffix`; found there: "
             f"{listing(config.folder)}",
         )
     what = f"{what}, data set {dataset!r}"

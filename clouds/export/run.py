@@ -74,7 +74,7 @@ def export_images(
 
     Raises `UsageError` before anything is written, and `InputError` for a file of the artifact that is unusable.
     """
-    check_packages(format_)
+    check_packages(format_.name, format_.packages, EXTRA)
     things = thing_ids(images.label_map, options.things)
     job = Job(_title(images), out, images.label_map, options.splits.names, things, options.link)
     format_.check(job)
@@ -112,11 +112,12 @@ def thing_ids(label_map: LabelMap, names: Sequence[str]) -> frozenset[int]:
     return frozenset(id_ for id_ in found.values() if id_ is not None)
 
 
-def check_packages(format_: Format) -> None:
-    """Raise `UsageError` that says what to install where the format's writer needs a package that is not there."""
-    missing = [name for name in format_.packages if importlib.util.find_spec(name) is None]
+def check_packages(name: str, packages: Sequence[str], install: str) -> None:
+    """Raise `UsageError` that says what to install where the writer of the format `name` lacks packages."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UsageError(f"--format {format_.name} needs {', '.join(missing)}, which is not installed", EXTRA)
+        verb = "is" if len(missing) == 1 else "are"
+        raise UsageError(f"--format {name} needs {', '.join(missing)}, which {verb} not installed", install)
 
 
 def write_part(format_: Format, job: Job, part: Part) -> tuple[str, Row]:

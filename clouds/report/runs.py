@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clouds.errors import UsageError
+from clouds.report.differing import Differing, differing_line
 from clouds.report.left_out import LeftOut
 from clouds.report.printed import JSON, MARKDOWN, folded
 from clouds.report.protocols import from_files
@@ -45,10 +46,11 @@ def runs_text(
     form: str,
     width: int | None,
     stale: Mapping[str, Sequence[LeftOut]] | None = None,
+    differing: Differing | None = None,
 ) -> str:
     """The scores of runs, by run, in a format; the means over data sets are each run's own, and spread over runs.
 
-    `stale` says which scores of each run were left out, for the table's foot.
+    `stale` says which scores of each run were left out, `differing` in what their configs differ, for the table's foot.
 
     Raises `UsageError` where runs were scored on other classes or by another protocol, so that a mean means nothing.
     """
@@ -58,13 +60,16 @@ def runs_text(
     spreads = {model: _spreads(scores, model, datasets) for model in models}
     if form == JSON:
         told = {run: [asdict(one) for one in found] for run, found in (stale or {}).items() if found}
-        return json.dumps({**_json(scores, spreads), "left_out": told}, indent=1, ensure_ascii=False) + "\n"
+        beside = {"left_out": told, "differing": dict(differing or {})}
+        return json.dumps({**_json(scores, spreads), **beside}, indent=1, ensure_ascii=False) + "\n"
     # with one data set its column is the mean
     shown = [*datasets, "mean"] if len(datasets) > 1 else datasets
     rows = [[model, *(spreads[model][name].text(len(scores)) for name in shown)] for model in models]
-    title = f"mIoU in percent, mean ± standard deviation over {len(scores)} runs"
+    several = len(scores) > 1
+    title = f"mIoU in percent, {f'mean ± standard deviation over {len(scores)} runs' if several else '1 run'}"
     table = markdown(["model", *shown], rows) if form == MARKDOWN else folded(["model", *shown], rows, width)
     lines = [f"{run}: {one.line}" for run, found in (stale or {}).items() for one in found]
+    lines += [differing_line(differing)] if differing else []
     foot = "".join(f"- {line}\n" if form == MARKDOWN else f"{line}\n" for line in lines)
     return f"{title}\n\n{table}" + ("\n" if foot and form == MARKDOWN else "") + foot
 

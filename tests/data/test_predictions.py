@@ -64,6 +64,9 @@ def test_a_file_of_another_folder_is_no_prediction(tmp_path):
     write(tmp_path / "a" / "x.png", [3])
     with pytest.raises(CloudsError, match=r"1 of 2 items of data set 'set' have no prediction in .*: b__x"):
         find(tmp_path, ["a__x", "b__x"])
+    with pytest.raises(CloudsError) as caught:
+        find(tmp_path, ["a__x", "b__x"])
+    assert "the others" not in caught.value.mend, "there are none"
     write(tmp_path / "x.png", [4])
     with pytest.raises(CloudsError, match="have no prediction|is named after"):
         find(tmp_path, ["b__x", "c__x"])
@@ -83,6 +86,7 @@ def test_many_that_are_lacking_are_counted_and_the_first_named(tmp_path):
     with pytest.raises(CloudsError) as caught:
         find(tmp_path, [f"{number:02d}" for number in range(12)])
     assert "12 of 12 items" in caught.value.message and caught.value.message.endswith("00, 01, 02, 03, 04, ...")
+    assert "add 00.png and the others" in caught.value.mend
     assert "found there: notes.txt" in caught.value.mend
 
 

@@ -273,7 +273,9 @@ def test_an_id_that_comes_twice(tmp_path):
 
 def test_a_package_that_is_missing_is_named_with_its_command(images, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"(?s)parquet needs pyarrow.*pip install 'clouds-segmentation\[export\]'"):
+    with pytest.raises(
+        UsageError, match=r"(?s)parquet needs pyarrow, which is not.*pip install 'clouds-segmentation\[export\]'"
+    ):
         export(images, "parquet", tmp_path / "out")
 
 

@@ -55,7 +55,7 @@ def folder_set(root: Path) -> dict[str, Any]:
         ({"generate.guidanc": 3}, ["unknown key 'generate.guidanc'", "did you mean 'guidance'"]),
         ({"train.optimizer.lrr": 3}, ["unknown key 'train.optimizer.lrr'", "'lr'"]),
         ({"data.sets.fog.domian": "fog"}, ["domian", "did you mean 'domain'"]),
-        ({"generate.steps": "many"}, ["'generate.steps' = 'many'", "integer"]),
+        ({"generate.steps": "many"}, ["'generate.steps' = 'many'", "give a whole number"]),
         ({"train.batch_size": 0}, ["'train.batch_size' = 0", "greater than or equal to 1"]),
         ({"name": "a/b"}, ["'name' = 'a/b'", "letters"]),
         ({"data.sets.source": {"type": "world", "domain": "source", "count": 0}}, ["count", "greater than"]),

@@ -210,8 +210,8 @@ def test_labels_of_another_size_or_of_no_class_fail_alone_and_by_name(
 
 def test_runs_are_compared_by_mean_and_spread(config: Callable[..., Path], clouds: Clouds, tmp_path: Path) -> None:
     runs = [tmp_path / f"run-{seed}" for seed in (0, 1)]
-    for run in runs:
-        assert clouds("run", config(run_dir=str(run)))[0] == 0
+    for run, items in zip(runs, (3, 2), strict=True):
+        assert clouds("run", config(run_dir=str(run), shard_items=items))[0] == 0
     # as if another seed had been trained: every score a point higher
     for model in ("one", "two"):
         path = runs[1] / f"evaluate-{model}" / "scores.json"
@@ -225,7 +225,9 @@ def test_runs_are_compared_by_mean_and_spread(config: Callable[..., Path], cloud
     assert found["runs"] == [str(run) for run in runs]
     for model in ("one", "two"):
         assert found["models"][model]["mean"]["deviation"] == pytest.approx(0.01 / 2**0.5)
-    assert " ± 0.7 " in clouds("compare", *runs)[1]
+    assert found["differing"] == {"shard_items": {str(runs[0]): 3, str(runs[1]): 2}}
+    text = clouds("compare", *runs)[1]
+    assert " ± 0.7 " in text and "configs of these runs differ: shard_items (3, 2);" in text
     assert clouds("compare", runs[0], runs[0])[0] == 2
     status, _, err = clouds("compare", runs[0], config(run_dir=str(tmp_path / "fresh")))
     assert status == 2 and "no model has been scored yet" in err

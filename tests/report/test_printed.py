@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from clouds.engine.settings import RunConfig
 from clouds.errors import UsageError
+from clouds.report.differing import differing_values
 from clouds.report.left_out import LeftOut
 from clouds.report.printed import folded, scores_text
 from clouds.report.runs import runs_text
@@ -21,6 +23,11 @@ def model(name: str, interval: bool = True, **scores: float | None) -> ModelScor
         if interval and value is not None:
             results[dataset]["interval"] = {"mean_iou": [value - 0.011, value + 0.012], **HOW}
     return ModelScores(name, results)
+
+
+class SmallRun(RunConfig):
+    steps: int = 5
+    words: tuple[str, ...] = ("x",)
 
 
 MODELS = [model("train", fog=0.2, night=0.4), model("selftrain-1", fog=0.3, night=None)]
@@ -107,11 +114,28 @@ def test_the_spread_of_means_is_that_of_each_runs_own_mean():
 
 
 def test_one_run_has_no_spread_and_one_data_set_no_mean():
-    assert runs_text({"a": [model("train", fog=0.2)]}, "md", None).splitlines()[2:] == [
+    lines = runs_text({"a": [model("train", fog=0.2)]}, "md", None).splitlines()
+    assert lines[0] == "mIoU in percent, 1 run"
+    assert lines[2:] == [
         "| model |  fog |",
         "| ----- | ---: |",
         "| train | 20.0 |",
     ]
+
+
+def test_runs_of_other_configs_are_no_seeds_and_it_is_said():
+    first = SmallRun(name="a", seed=0, run_dir="/a")
+    seeds = {"a": first, "b": SmallRun(name="b", seed=1, run_dir="/b", max_failures=1)}
+    assert differing_values(seeds) == {}
+    other = SmallRun(name="b", steps=9, words=("x", "y"), shard_items=3, runtime={"mixed_precision": "bf16"})
+    differing = differing_values({"a": first, "b": other})
+    assert differing["steps"] == {"a": 5, "b": 9} and differing["words.1"] == {"a": None, "b": "y"}
+    text = runs_text(RUNS, "terminal", None, differing=differing)
+    assert "differ: shard_items (100, 3), runtime.mixed_precision (no, bf16), steps (5, 9) and 1 more;" in text
+    assert text.endswith("the deviation is not that of seeds\n")
+    assert "- the configs of these runs differ" in runs_text(RUNS, "md", None, differing=differing)
+    assert json.loads(runs_text(RUNS, "json", None, differing=differing))["differing"]["steps"] == {"a": 5, "b": 9}
+    assert json.loads(runs_text(RUNS, "json", None))["differing"] == {}
 
 
 @pytest.mark.parametrize(("key", "value", "told"), [("short_edge", 512, "short_edge"), ("images", 4, "images")])

@@ -1,6 +1,5 @@
 """Exports a segmenter: claims the folder, has its format write and compare it, adds the card. It knows no format."""
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from clouds.export.folder import ExportFolder
 from clouds.export.models.card import CARD, card
 from clouds.export.models.formats import FORMATS, Loaded, ModelFormat
 from clouds.export.models.lineage import Lineage, lineage_of
-from clouds.export.run import Options
+from clouds.export.run import Options, check_packages
 from clouds.models.segmenter_folder import segmenter_classes, segmenter_identity
 from clouds.models.weights import user_hash_cache
 
@@ -50,7 +49,7 @@ def export_segmenter(folder: Path, name: str, out: Path, options: Options, say: 
     """
     format_ = FORMATS[name]
     _check_options(format_, options)
-    _check_packages(format_)
+    check_packages(format_.name, format_.packages, EXTRA)
     segmenter = find_segmenter(folder)
     lineage = lineage_of(segmenter)
     size = options.size or lineage.crop or _SIZE
@@ -127,9 +126,3 @@ def _check_options(format_: ModelFormat, options: Options) -> None:
             raise UsageError(f"{flag}: is of labelled images, not of a segmenter", "leave it out")
     if options.size is not None and not format_.sized:
         raise UsageError(f"--size: --format {format_.name} takes images of any size", "leave it out")
-
-
-def _check_packages(format_: ModelFormat) -> None:
-    missing = [name for name in format_.packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"--format {format_.name} needs {', '.join(missing)}, which is not installed", EXTRA)
