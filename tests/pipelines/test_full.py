@@ -311,9 +311,7 @@ def test_forcing_touches_nothing_when_the_weights_are_not_there(copy_of_finished
     before = output(copy_of_finished)
     arguments = ("--force", "generate", "--set", "generate.weights=/no/such/folder")
     assert clouds("generate", copy_of_finished, *arguments)[0] == 1
-    after = output(copy_of_finished)
-    before.pop("config.yaml"), after.pop("config.yaml"), after.pop(".forcing.json")
-    assert after == before
+    assert output(copy_of_finished) == before
 
 
 def test_no_round_generates_nothing(models: Path, tmp_path: Path, clouds: Clouds) -> None:

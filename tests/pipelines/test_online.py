@@ -138,7 +138,6 @@ NOTHING = {"unlabelled": {}, "refine_every": None}
         ({"weightin": "image"}, {}, 2, ["selftrain.online.weightin", "did you mean 'weighting'"]),
         ({"teacher": {"every": 0}}, {}, 2, ["'selftrain.online.teacher.every' = 0"]),
         ({"contrast": {"temperature": 0}}, {}, 2, ["'selftrain.online.contrast.temperature' = 0"]),
-        ({"mix": {}}, {}, 2, ["'selftrain.online'", "beside `online`", "`selftrain.mix`"]),
     ],
 )
 def test_what_cannot_be_is_named(
