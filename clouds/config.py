@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from clouds.config_errors import blamed, explain
 from clouds.errors import UsageError, nearest
@@ -31,6 +31,9 @@ class _NeutralMarker:
 
 NEUTRAL = _NeutralMarker()
 Neutral = Annotated[T, NEUTRAL]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number in [0, 1]."""
 
 
 class LocatedStr(str):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from pydantic import AfterValidator, Field
 
-from clouds.config import ConfigModel
+from clouds.config import ConfigModel, Share
 
 # the level of padded image pixels: middle grey, near every model's mean; their labels are ignored
 PAD_LEVEL = 128
@@ -23,7 +23,6 @@ def rising(values: tuple[float, float]) -> tuple[float, float]:
 
 
 Size = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[
     tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]],
     AfterValidator(rising),

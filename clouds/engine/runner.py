@@ -45,18 +45,15 @@ def run_stages(
     """
     try:
         _together(runtime, lambda: _look_ahead(stages, orders), main_only=True)
-    except OSError as error:
-        raise explain_os_error(error, run_dir) from error
-    with ExitStack() as holding:
-        _together(runtime, lambda: holding.enter_context(hold(run_dir)), main_only=True)
-        try:
+        with ExitStack() as holding:
+            _together(runtime, lambda: holding.enter_context(hold(run_dir)), main_only=True)
             _together(runtime, lambda: write_atomic(run_dir / "config.yaml", resolved_config), main_only=True)
             editions = _together(runtime, lambda: _pin_editions(stages, run_dir, orders.force), main_only=True) or {}
             prints: dict[str, str] = {}
             for stage in stages:
                 prints[stage.name] = _run_stage(stage, prints, runtime, orders, editions.get(stage.name, 0))
-        except OSError as error:
-            raise explain_os_error(error, run_dir) from error
+    except OSError as error:
+        raise explain_os_error(error, run_dir) from error
     if runtime.is_main:
         # last of all: until here the same command means the same editions
         (run_dir / FORCING).unlink(missing_ok=True)

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from clouds.config import ConfigModel, Neutral
+from clouds.config import ConfigModel, Neutral, Share
 from clouds.ops.refinement_settings import PRESETS, RefinementSettings
 
-Share = Annotated[float, Field(ge=0, le=1)]
 _RULE = RefinementSettings()
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from clouds.config import ConfigModel, Neutral, SourceStr
+from clouds.config import ConfigModel, Neutral, Share, SourceStr
 from clouds.models.weights import HashCache, is_local, weight_identity
 
 TIMM_PREFIX = "timm:"
@@ -113,7 +113,6 @@ class HeadConfig(ConfigModel):
 
 
 Template = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TextConfig(ConfigModel):

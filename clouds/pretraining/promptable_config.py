@@ -4,11 +4,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from clouds.config import ConfigModel
+from clouds.config import ConfigModel, Share
 from clouds.data.transforms import JitterConfig, rising
 from clouds.pretraining.settings import PretrainingConfig
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from clouds.config import ConfigModel
-from clouds.training.settings import Factor, Positive, Share, Weights
+from clouds.config import ConfigModel, Share
+from clouds.training.settings import Factor, Positive, Weights
 
 
 class TeacherConfig(ConfigModel):

@@ -4,14 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clouds.config import ConfigModel, Neutral, without_nulls
+from clouds.config import ConfigModel, Neutral, Share, without_nulls
 from clouds.data.transforms import AugmentConfig
 from clouds.models.protocol import ProtocolConfig
 from clouds.models.segmenter_config import MaskLossConfig
 
 Positive = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 Weights = Annotated[dict[str, Factor], BeforeValidator(without_nulls)]

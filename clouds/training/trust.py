@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from clouds.config import ConfigModel
+from clouds.config import ConfigModel, Share
 from clouds.errors import nearest
 from clouds.ops.filters import (
     BoolArray,
@@ -26,7 +26,6 @@ from clouds.ops.filters import (
     usual_loss,
 )
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Wanted = Literal["confidence", "pseudo", "loss", "source_loss", "views", "prompt"]
 """What a filter can want to know besides the labels: the pseudo-label's confidence, the pseudo-label itself, the loss
 of the labels, that of the source's true labels, the votes of views, the score of image and prompt."""
